@@ -1,0 +1,56 @@
+# Each target brings what it needs (tests/setup.sh: once per machine, in the cache folder) and says so while that takes long.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+cache := $(or $(LOCKGATE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lockgate)
+target := wasm32-unknown-unknown
+# One list for every host build: cargo unifies features over the crates it is given, so another list would compile twice.
+crates := -p lockgate-core -p lockgate-api
+setup := tests/setup.sh
+# The compiler for wasm32: the pinned toolchain's, or Debian's where rustup cannot fetch the target.
+wasm_cargo := export RUSTC; RUSTC=$$($(setup) wasm); cargo
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: lint wasm ## Lints and every test: on the host and under Node
+	@$(setup) runner >/dev/null
+	@cargo test $(crates)
+	@export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER; CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$$($(setup) runner); \
+	  $(wasm_cargo) test -p lockgate-core --target $(target)
+
+.PHONY: check
+check: lint ## The inner loop: format, lints, docs, the tests of the host crates but not those with Envoy
+	@RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps -p lockgate-core -p lockgate-api
+	@cargo test -q $(crates) --lib
+
+.PHONY: lint
+lint: ## Format, clippy, core's dependencies against filter/core/dependencies.txt, core and filter for wasm32
+	@cargo fmt --all --check
+	@cargo clippy -q $(crates) --all-targets -- -D warnings
+	@diff filter/core/dependencies.txt <(cargo tree -p lockgate-core -e normal --prefix none -f '{p}' | cut -d' ' -f1 | sort -u) \
+	  || { echo 'lint: filter/core/dependencies.txt (<) and what core uses (>) differ'; exit 1; }
+	@$(wasm_cargo) check -q -p lockgate-core --target $(target)
+	@case $$($(setup) wasm) in \
+	  *wasm-sysroot*) echo 'lint: no clippy for the filter, it needs the target from rustup' ;; \
+	  *) cargo clippy -q -p lockgate-filter --target $(target) -- -D warnings ;; esac
+
+.PHONY: setup
+setup: ## Only what the targets bring once per machine: wasm32, Envoy, the test runner for Node, hey
+	@for tool in wasm runner; do $(setup) $$tool; done
+
+.PHONY: wasm
+wasm: ## The filter module (target/wasm32-unknown-unknown/wasm/lockgate_filter.wasm)
+	@$(wasm_cargo) build -p lockgate-filter --target $(target) --profile wasm
+
+.PHONY: clean
+clean: ## Removes what belongs to this checkout
+	@cargo clean -q
+
+.PHONY: clean-cache
+clean-cache: ## Removes what is kept once per machine (Envoy, the test runner)
+	rm -rf '$(cache)'
