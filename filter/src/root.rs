@@ -54,7 +54,7 @@ impl Root {
             Err(_) => {
                 shared.syncer.fail(Host.now());
                 if std::mem::replace(&mut self.reachable, false) {
-                    log::error!("cluster {:?} is not known to the proxy; cluster={:?}", config.cluster(), config.cluster());
+                    log::error!("the proxy does not know the cluster {:?}", config.cluster());
                 }
             }
         }
