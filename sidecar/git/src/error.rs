@@ -1,0 +1,175 @@
+//! What can go wrong between a promotion and its repository, sorted by who can do something about it.
+
+use thiserror::Error;
+
+/// A failed git operation.
+///
+/// The text names the branch, file or address it is about and never holds a credential. [`GitError::is_passing`] tells
+/// whether trying again can help without anybody changing anything.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum GitError {
+    /// No connection, a broken one, or an answer that stopped in the middle.
+    #[error("the repository cannot be reached: {detail}")]
+    Unreachable {
+        /// What the network, or the ssh program, said.
+        detail: String,
+    },
+    /// The server took longer than the limit of one operation.
+    #[error("the repository did not answer in time")]
+    TimedOut,
+    /// The server asks for fewer requests, or is busy.
+    #[error("the server refused for now with HTTP status {status}")]
+    Busy {
+        /// 429 or 5xx.
+        status: u16,
+        /// `Retry-After` of the answer, in seconds.
+        retry_after: Option<u64>,
+    },
+    /// The server wants other credentials, or any.
+    #[error("the repository refused the credentials (or wants some and none are configured)")]
+    AuthenticationFailed,
+    /// The ssh server's key is not in `known_hosts`.
+    #[error("the ssh host key is not the one in known_hosts")]
+    HostKeyRejected,
+    /// The credentials do not fit the address.
+    #[error("unusable credentials: {detail}")]
+    InvalidCredentials {
+        /// What is missing or wrong, never a value.
+        detail: String,
+    },
+    /// No such repository, or it is hidden from these credentials.
+    #[error("the repository does not exist or these credentials cannot see it")]
+    RepositoryNotFound,
+    /// The server sends to another address; credentials never follow.
+    #[error("the repository moved to {to}: put that address into the Pipeline")]
+    Redirected {
+        /// Scheme, host and path of the new address.
+        to: String,
+    },
+    /// The base branch is missing, or the repository is empty.
+    #[error("branch {branch} does not exist in the repository")]
+    BaseBranchNotFound {
+        /// The branch as the Pipeline names it.
+        branch: String,
+    },
+    /// SHA-256 repositories are not supported.
+    #[error("the repository uses {hash} object ids, only sha1 is supported")]
+    UnsupportedHash {
+        /// The hash the server announced.
+        hash: String,
+    },
+    /// What the server said is not git's protocol.
+    #[error("the server does not speak git's protocol as expected: {detail}")]
+    Protocol {
+        /// What was unexpected.
+        detail: String,
+    },
+    /// Somebody moved the branch between fetch and push.
+    #[error("branch {branch} moved while its commit was prepared")]
+    PushRace {
+        /// The branch that was to be pushed.
+        branch: String,
+    },
+    /// A hook or a protection rule of the server said no.
+    #[error("the server refused the push to {branch}: {reason}")]
+    PushRejected {
+        /// The branch that was to be pushed.
+        branch: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// A manifest cannot take the new value.
+    #[error("{path}:{line}: {reason}")]
+    InvalidManifest {
+        /// Path in the repository.
+        path: String,
+        /// Line, from 1.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
+    /// The commit could not be signed.
+    #[error("the commit cannot be signed: {detail}")]
+    SigningFailed {
+        /// What the signing program said.
+        detail: String,
+    },
+    /// The mirror on disk is damaged; the next fetch builds a new one.
+    #[error("the local mirror is damaged and will be rebuilt: {detail}")]
+    MirrorDamaged {
+        /// What could not be read.
+        detail: String,
+    },
+    /// The disk refused.
+    #[error("the local mirror cannot be used: {detail}")]
+    Storage {
+        /// What the operating system said.
+        detail: String,
+    },
+    /// A program that git over ssh, local repositories or signing need is missing.
+    #[error("the program {program} cannot be started: {detail}")]
+    ProgramMissing {
+        /// Its name.
+        program: String,
+        /// What the operating system said.
+        detail: String,
+    },
+}
+
+impl GitError {
+    /// Whether the same call may succeed later although nobody changed a Pipeline, a Secret or the repository's settings.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::TimedOut
+            | Self::Busy { .. }
+            | Self::Protocol { .. }
+            | Self::PushRace { .. }
+            | Self::MirrorDamaged { .. }
+            | Self::Storage { .. } => true,
+            Self::AuthenticationFailed
+            | Self::HostKeyRejected
+            | Self::InvalidCredentials { .. }
+            | Self::RepositoryNotFound
+            | Self::Redirected { .. }
+            | Self::BaseBranchNotFound { .. }
+            | Self::UnsupportedHash { .. }
+            | Self::PushRejected { .. }
+            | Self::InvalidManifest { .. }
+            | Self::SigningFailed { .. }
+            | Self::ProgramMissing { .. } => false,
+        }
+    }
+
+    /// The class of the error, `CamelCase`, from this closed list: fit for labels and conditions.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } | Self::Busy { .. } => "Unreachable",
+            Self::TimedOut => "TimedOut",
+            Self::AuthenticationFailed | Self::HostKeyRejected | Self::InvalidCredentials { .. } => "AuthenticationFailed",
+            Self::RepositoryNotFound => "RepositoryNotFound",
+            Self::Redirected { .. } => "InvalidRepositoryUrl",
+            Self::BaseBranchNotFound { .. } => "BaseBranchNotFound",
+            Self::UnsupportedHash { .. } => "UnsupportedRepository",
+            Self::Protocol { .. } => "ProtocolError",
+            Self::PushRace { .. } => "PushRace",
+            Self::PushRejected { .. } => "PushRejected",
+            Self::InvalidManifest { .. } => "InvalidManifest",
+            Self::SigningFailed { .. } => "SigningFailed",
+            Self::MirrorDamaged { .. } | Self::Storage { .. } => "MirrorUnusable",
+            Self::ProgramMissing { .. } => "ProgramMissing",
+        }
+    }
+
+    /// A fault of the local disk.
+    pub(crate) fn storage(what: &str, error: &std::io::Error) -> Self {
+        Self::Storage { detail: format!("{what}: {error}") }
+    }
+
+    /// Something in the mirror that should be readable is not.
+    pub(crate) fn damaged(detail: impl std::fmt::Display) -> Self {
+        Self::MirrorDamaged { detail: detail.to_string() }
+    }
+}

@@ -1,0 +1,99 @@
+//! Fetching, and reading what was fetched.
+
+use std::sync::atomic::AtomicBool;
+
+use gix::ObjectId;
+use gix::bstr::ByteSlice;
+use gix::progress::Discard;
+use gix::protocol::transport::Protocol;
+use gix::remote::Direction;
+use gix::remote::fetch::Tags;
+
+use super::storage::name_hash;
+use super::{CommitId, Tips};
+use crate::error::GitError;
+use crate::remote::Remote;
+use crate::transport::{Connection, connect, first_line};
+
+/// Brings `base`, and `head` if the remote has it, into `repository`.
+pub(super) fn fetch(repository: &gix::Repository, remote: &Remote, base: &str, head: Option<&str>) -> Result<Tips, GitError> {
+    let base_ref = full_name(base)?;
+    let head_ref = head.filter(|head| *head != base).map(full_name).transpose()?;
+    let specs = [Some(&base_ref), head_ref.as_ref()].into_iter().flatten();
+    let specs = specs.map(|name| format!("+{name}:refs/lockgate/{}", name_hash(name))).collect::<Vec<_>>();
+
+    let Connection { transport, fault } = connect(remote, Protocol::V2)?;
+    let git_remote = repository
+        .remote_at_without_url_rewrite(remote.url.as_str())
+        .and_then(|remote| remote.with_fetch_tags(Tags::None).with_refspecs(specs.iter().map(String::as_str), Direction::Fetch))
+        .map_err(|error| fault.or(error))?;
+    let fetch = git_remote
+        .to_connection_with_transport(transport)
+        // Credentials went out with the first request; there is nobody else to ask.
+        .with_credentials(|_| Ok(None))
+        .prepare_fetch(Discard, gix::remote::ref_map::Options::default())
+        .map_err(|error| fault.or(error))?;
+
+    let map = fetch.ref_map();
+    let tip_of = |name: &str| {
+        let mapping = map.mappings.iter().find(|mapping| mapping.remote.as_name().is_some_and(|n| n == name.as_bytes()))?;
+        mapping.remote.as_id().map(|id| CommitId(id.to_owned()))
+    };
+    let tips = Tips {
+        base: tip_of(&base_ref).ok_or_else(|| GitError::BaseBranchNotFound { branch: base.to_owned() })?,
+        head: match &head_ref {
+            Some(head) => tip_of(head),
+            None if head.is_some() => tip_of(&base_ref),
+            None => None,
+        },
+    };
+    // Up to here nothing of the mirror was used. Without an account of our own of what failed, it is suspect now.
+    let received = fetch.receive(Discard, &AtomicBool::new(false));
+    received.map_err(|error| fault.take().unwrap_or_else(|| GitError::damaged(first_line(&error.to_string()))))?;
+    Ok(tips)
+}
+
+/// Whether the tips, and the root folder of the base, really are there.
+pub(super) fn is_readable(repository: &gix::Repository, tips: &Tips) -> bool {
+    let root = repository.find_commit(tips.base.0).and_then(|commit| Ok(commit.tree()?.id));
+    root.is_ok() && tips.head.is_none_or(|head| repository.find_commit(head.0).is_ok())
+}
+
+pub(super) fn message(repository: &gix::Repository, id: ObjectId) -> Result<String, GitError> {
+    let commit = repository.find_commit(id).map_err(GitError::damaged)?;
+    let message = commit.message_raw().map_err(GitError::damaged)?;
+    Ok(message.to_str_lossy().into_owned())
+}
+
+pub(super) fn find_trailer(
+    repository: &gix::Repository,
+    base_old: Option<ObjectId>,
+    tip: ObjectId,
+    key: &str,
+    value: &str,
+) -> Result<Option<CommitId>, GitError> {
+    let line = format!("{key}: {value}");
+    let hidden = base_old.filter(|id| repository.find_commit(*id).is_ok());
+    let newest_first = gix::revision::walk::Sorting::ByCommitTime(gix::traverse::commit::simple::CommitTimeOrder::NewestFirst);
+    let walk = repository.rev_walk([tip]).with_hidden(hidden).sorting(newest_first).all().map_err(GitError::damaged)?;
+    for step in walk.take(MAX_HISTORY) {
+        let id = step.map_err(GitError::damaged)?.id;
+        let message = message(repository, id)?;
+        let last_paragraph = message.trim_end().rsplit("\n\n").next().unwrap_or_default();
+        if last_paragraph.lines().any(|found| found.trim_end() == line) {
+            return Ok(Some(CommitId(id)));
+        }
+    }
+    Ok(None)
+}
+
+/// `refs/heads/<branch>`, if a branch can be called that.
+pub(super) fn full_name(branch: &str) -> Result<String, GitError> {
+    let name = format!("refs/heads/{branch}");
+    match gix::validate::reference::name(name.as_bytes().as_bstr()) {
+        Ok(_) if !branch.contains(['*', ':']) => Ok(name),
+        _ => Err(GitError::BaseBranchNotFound { branch: first_line(branch) }),
+    }
+}
+
+const MAX_HISTORY: usize = 10_000;

@@ -1,0 +1,252 @@
+//! The bare mirror of one repository.
+//!
+//! A mirror is a cache: everything in it can be had again from the remote, so nothing here is precious and healing means
+//! building anew beside it and swapping. On disk it is an ordinary bare repository; its refs are `refs/lockgate/<hash of the
+//! branch name>`, because two branches may not be able to exist side by side as files (`a` and later `a/b`).
+//!
+//! Concurrency: one lock per mirror, operations take turns. A folder of mirrors belongs to one process (the caller's data
+//! folder is locked), so lock files found at the start are leftovers of a killed process and are removed.
+
+pub(crate) mod commit;
+mod fetch;
+pub(crate) mod index;
+mod object;
+mod push;
+mod sign;
+mod storage;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gix::ObjectId;
+
+use crate::error::GitError;
+use crate::markers::Marker;
+use crate::remote::Remote;
+use crate::url::RemoteUrl;
+use commit::{CommitMeta, CommitOutcome};
+use index::{Index, Search};
+use object::NewObject;
+
+/// The id of a commit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(pub(crate) ObjectId);
+
+/// What the branches of the remote point at, as of a fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tips {
+    /// The base branch.
+    pub base: CommitId,
+    /// The other branch, if it was asked for and exists.
+    pub head: Option<CommitId>,
+}
+
+/// The bare mirror of one repository: see the module's documentation.
+pub struct Mirror {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    repository: gix::ThreadSafeRepository,
+    index: Index,
+    /// Objects of commits that are made and not pushed yet; the oldest make room.
+    prepared: BTreeMap<CommitId, Vec<NewObject>>,
+    prepared_order: Vec<CommitId>,
+    /// Something could not be read: the next fetch builds the mirror anew.
+    damaged: bool,
+}
+
+impl Mirror {
+    /// Opens the mirror of `url` in the folder `root`, or makes an empty one. Leftovers of a killed process go away; what
+    /// does not open as a repository is replaced. Does not talk to the remote.
+    ///
+    /// # Errors
+    /// [`GitError::Storage`] if the folder cannot be used.
+    pub fn open(root: &Path, url: &RemoteUrl) -> Result<Self, GitError> {
+        let path = storage::folder(root, url);
+        let repository = storage::open_or_create(&path)?;
+        Ok(Self {
+            path,
+            state: Mutex::new(State {
+                repository,
+                index: Index::default(),
+                prepared: BTreeMap::new(),
+                prepared_order: Vec::new(),
+                damaged: false,
+            }),
+        })
+    }
+
+    /// Fetches the branch `base`, and `head` if it exists, with this remote's own credentials.
+    ///
+    /// A damaged or overgrown mirror is cloned anew beside the old one, which stays until the clone is complete.
+    ///
+    /// # Errors
+    /// [`GitError::BaseBranchNotFound`], and everything that can go wrong on the way to the remote.
+    pub fn fetch(&self, remote: &Remote, base: &str, head: Option<&str>) -> Result<Tips, GitError> {
+        let mut state = self.state();
+        if !state.damaged && !storage::is_overgrown(&self.path) {
+            let repository = state.repository.to_thread_local();
+            match fetch::fetch(&repository, remote, base, head) {
+                Ok(tips) if fetch::is_readable(&repository, &tips) => return Ok(tips),
+                Ok(_) | Err(GitError::MirrorDamaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        tracing::warn!(mirror.path = %self.path.display(), "rebuilding a git mirror that is damaged or overgrown");
+        let aside = storage::Aside::new(&self.path)?;
+        let tips = match fetch::fetch(&aside.repository.to_thread_local(), remote, base, head) {
+            Ok(tips) => tips,
+            Err(error) => {
+                aside.discard()?;
+                return Err(match error {
+                    // The new mirror had nothing that could be damaged.
+                    GitError::MirrorDamaged { detail } => GitError::Protocol { detail },
+                    other => other,
+                });
+            }
+        };
+        state.repository = aside.swap()?;
+        state.index = Index::default();
+        state.damaged = false;
+        Ok(tips)
+    }
+
+    /// Finds the scalars that belong to `markers` in the tree of `base`. Only files that changed since the last search
+    /// are read.
+    ///
+    /// # Errors
+    /// [`GitError::MirrorDamaged`] if an object cannot be read.
+    pub fn find(&self, base: &CommitId, markers: &[Marker]) -> Result<Search, GitError> {
+        let mut state = self.state();
+        let repository = state.repository.to_thread_local();
+        let result = index::find(&mut state.index, &repository, base.0, markers);
+        state.noting_damage(result)
+    }
+
+    /// Makes a commit on top of `base` that gives every found scalar the value its marker has for `version`. Nothing is
+    /// written to disk: the objects wait in memory for [`Mirror::push`].
+    ///
+    /// # Errors
+    /// [`GitError::InvalidManifest`] if a file cannot take its value; [`GitError::SigningFailed`];
+    /// [`GitError::MirrorDamaged`].
+    pub fn commit(&self, base: &CommitId, search: &Search, version: &str, meta: &CommitMeta) -> Result<CommitOutcome, GitError> {
+        let mut state = self.state();
+        let repository = state.repository.to_thread_local();
+        let result = commit::commit(&repository, base.0, search, version, meta);
+        match state.noting_damage(result)? {
+            None => Ok(CommitOutcome::Unchanged),
+            Some((commit, objects)) => {
+                state.keep(commit.id, objects);
+                Ok(CommitOutcome::Created(commit))
+            }
+        }
+    }
+
+    /// Pushes a commit made by [`Mirror::commit`] to `branch`, if the branch still is at `expected` (None: does not exist).
+    /// A branch that is at `new` already is a success: an earlier push arrived and its answer did not.
+    ///
+    /// # Errors
+    /// [`GitError::PushRace`] if the branch moved; [`GitError::PushRejected`] if the server refuses;
+    /// [`GitError::MirrorDamaged`] if the commit's objects are no longer at hand (make it again).
+    pub fn push(&self, remote: &Remote, branch: &str, expected: Option<&CommitId>, new: &CommitId) -> Result<(), GitError> {
+        let mut state = self.state();
+        let objects = state.prepared.get(new).map(Vec::as_slice);
+        push::push(remote, branch, expected.map(|id| id.0), new.0, objects)?;
+        state.prepared.remove(new);
+        state.prepared_order.retain(|id| id != new);
+        Ok(())
+    }
+
+    /// The whole message of a commit.
+    ///
+    /// # Errors
+    /// [`GitError::MirrorDamaged`] if the commit is not in the mirror.
+    pub fn commit_message(&self, id: &CommitId) -> Result<String, GitError> {
+        let mut state = self.state();
+        let repository = state.repository.to_thread_local();
+        let result = fetch::message(&repository, id.0);
+        state.noting_damage(result)
+    }
+
+    /// The newest commit that `tip` reaches and `base_old` does not, whose last paragraph has the line `key: value`.
+    /// `base_old` may be gone or be no ancestor (a force-pushed branch); at most the last 10,000 commits are looked at.
+    ///
+    /// # Errors
+    /// [`GitError::MirrorDamaged`] if the history cannot be read.
+    pub fn find_commit_with_trailer(
+        &self,
+        base_old: Option<&CommitId>,
+        tip: &CommitId,
+        key: &str,
+        value: &str,
+    ) -> Result<Option<CommitId>, GitError> {
+        let mut state = self.state();
+        let repository = state.repository.to_thread_local();
+        let result = fetch::find_trailer(&repository, base_old.map(|id| id.0), tip.0, key, value);
+        state.noting_damage(result)
+    }
+
+    /// Where the mirror lies on disk.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn noting_damage<T>(&mut self, result: Result<T, GitError>) -> Result<T, GitError> {
+        self.damaged |= matches!(result, Err(GitError::MirrorDamaged { .. }));
+        result
+    }
+
+    fn keep(&mut self, id: CommitId, objects: Vec<NewObject>) {
+        if self.prepared.insert(id, objects).is_none() {
+            self.prepared_order.push(id);
+        }
+        while self.prepared_order.len() > MAX_PREPARED {
+            let oldest = self.prepared_order.remove(0);
+            self.prepared.remove(&oldest);
+        }
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Debug for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CommitId({})", self.0)
+    }
+}
+
+impl FromStr for CommitId {
+    type Err = GitError;
+
+    /// 40 hex digits.
+    fn from_str(text: &str) -> Result<Self, GitError> {
+        ObjectId::from_hex(text.as_bytes())
+            .map(Self)
+            .map_err(|_| GitError::Protocol { detail: format!("{text:?} is not a commit id") })
+    }
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Commits that may wait for their push at the same time.
+const MAX_PREPARED: usize = 64;

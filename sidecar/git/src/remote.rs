@@ -1,0 +1,105 @@
+//! A repository together with what is needed to talk to it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use crate::url::RemoteUrl;
+
+/// Bytes that are wiped when dropped and never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Sensitive(Zeroizing<Vec<u8>>);
+
+/// A remote repository and the means to reach it, as one promotion's Secret gives them.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Where it is.
+    pub url: RemoteUrl,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// Certificates (PEM) to trust besides the system's.
+    pub ca: Option<Vec<u8>>,
+    /// An HTTP proxy. None: what the process environment says.
+    pub proxy: Option<Sensitive>,
+    /// The ssh program.
+    pub ssh_program: PathBuf,
+}
+
+/// Who we are to a repository. Never shown, wiped when dropped.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nobody: public or local repositories.
+    #[default]
+    None,
+    /// A user name and a password (HTTP basic).
+    Basic {
+        /// User name.
+        username: String,
+        /// Password or token.
+        password: Sensitive,
+    },
+    /// A token without a user name. Sent as HTTP basic with the user name that the host expects: `oauth2` where the host
+    /// has `gitlab` in its name, else `x-access-token` (GitHub requires it; Gitea, Bitbucket and Azure DevOps take any).
+    Token(Sensitive),
+    /// A private key for ssh.
+    Ssh {
+        /// The key, as OpenSSH writes it, without pass phrase.
+        identity: Sensitive,
+        /// The host keys that are trusted. Required: an unknown host is never trusted at first sight.
+        known_hosts: Vec<u8>,
+    },
+}
+
+impl Sensitive {
+    /// Takes the bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Remote {
+    /// A remote without CA, proxy or a special ssh program.
+    #[must_use]
+    pub fn new(url: RemoteUrl, credentials: Credentials) -> Self {
+        Self { url, credentials, ca: None, proxy: None, ssh_program: PathBuf::from("ssh") }
+    }
+}
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "Credentials::None",
+            Self::Basic { .. } => "Credentials::Basic(<redacted>)",
+            Self::Token(_) => "Credentials::Token(<redacted>)",
+            Self::Ssh { .. } => "Credentials::Ssh(<redacted>)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_never_show_themselves() {
+        let all = [
+            Credentials::Basic { username: "hunter-user".to_owned(), password: Sensitive::new("hunter2") },
+            Credentials::Token(Sensitive::new("hunter2")),
+            Credentials::Ssh { identity: Sensitive::new("hunter2"), known_hosts: b"hunter2".to_vec() },
+        ];
+        for credentials in all {
+            assert!(!format!("{credentials:?}").contains("hunter"));
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Smart HTTP with credentials, TLS and misbehaving servers; ssh through its program.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lockgate_git::{Credentials, GitError, Mirror, Remote, Sensitive};
+use support::front::{Front, Settings};
+use support::{MARKER, Repo, promote, remote};
+
+fn repo() -> Repo {
+    Repo::with(&[("a.yaml", &format!("v: 1.0.0 {MARKER}\n"))])
+}
+
+fn settings(repo: &Repo) -> Settings {
+    Settings { root: repo.folder.path().to_owned(), ..Settings::default() }
+}
+
+fn basic(username: &str, password: &str) -> Credentials {
+    Credentials::Basic { username: username.to_owned(), password: Sensitive::new(password) }
+}
+
+/// `Basic` of `user:secret`.
+const AUTHORIZATION: &str = "Basic dXNlcjpzZWNyZXQ=";
+
+fn over_http(front: &Front, credentials: Credentials) -> Remote {
+    remote(&format!("http://127.0.0.1:{}/origin.git", front.port), credentials)
+}
+
+fn run(repo: &Repo, remote: &Remote, version: &str) -> Result<Option<lockgate_git::CommitId>, GitError> {
+    promote(&Mirror::open(&repo.mirrors(), &remote.url).unwrap(), remote, "p", version)
+}
+
+#[test]
+fn smart_http_fetches_and_pushes() {
+    let repo = repo();
+    let front = Front::start(settings(&repo));
+    let remote = over_http(&front, Credentials::None);
+    let mirror = Mirror::open(&repo.mirrors(), &remote.url).unwrap();
+    for version in ["2.0.0", "3.0.0", "4.0.0"] {
+        let commit = promote(&mirror, &remote, "p", version).unwrap().unwrap();
+        assert_eq!(repo.origin_tip("p").unwrap(), commit.to_string());
+        repo.change(&[("n.txt", version)]);
+    }
+    repo.fsck();
+}
+
+#[test]
+fn credentials_go_out_with_the_first_request_and_wrong_ones_are_a_permanent_error() {
+    let repo = repo();
+    let front = Front::start(Settings { authorization: Some(AUTHORIZATION.to_owned()), ..settings(&repo) });
+    run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap().unwrap();
+    assert!(front.authorizations().iter().all(|sent| sent.as_deref() == Some(AUTHORIZATION)));
+    repo.fsck();
+    for credentials in [basic("user", "wrong"), Credentials::None, Credentials::Token(Sensitive::new("t"))] {
+        let error = run(&repo, &over_http(&front, credentials), "3.0.0").unwrap_err();
+        assert_eq!(error, GitError::AuthenticationFailed);
+        assert!(!error.is_passing());
+    }
+    assert_eq!(front.authorizations().last().unwrap().as_deref(), Some("Basic eC1hY2Nlc3MtdG9rZW46dA=="));
+}
+
+#[test]
+fn of_two_pushers_over_http_exactly_one_wins() {
+    let repo = repo();
+    let front = Front::start(settings(&repo));
+    for round in 0..4 {
+        let results = std::thread::scope(|scope| {
+            let handles = [0, 1].map(|n| {
+                let (remote, repo) = (over_http(&front, Credentials::None), &repo);
+                scope.spawn(move || {
+                    let mirror = Mirror::open(&repo.mirrors().join(n.to_string()), &remote.url).unwrap();
+                    promote(&mirror, &remote, &format!("p{round}"), &format!("{round}.{n}.9"))
+                })
+            });
+            handles.map(|handle| handle.join().unwrap())
+        });
+        // The second may also come late enough to see the first one's branch and replace it.
+        assert!(results.iter().any(Result::is_ok), "{results:?}");
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            assert!(matches!(error, GitError::PushRace { .. }), "{error:?}");
+        }
+        let tip = repo.origin_tip(&format!("p{round}")).unwrap();
+        assert!(results.iter().flatten().flatten().any(|commit| commit.to_string() == tip));
+    }
+    repo.fsck();
+}
+
+#[test]
+fn each_misbehaviour_of_a_server_has_its_error() {
+    let repo = repo();
+    let answer = |text: &str| {
+        let text = text.to_owned();
+        let front = Front::start(Settings { instead: Some(Arc::new(move |_| Some(text.clone()))), ..settings(&repo) });
+        run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap_err()
+    };
+    let status = |line: &str| answer(&format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n"));
+    assert_eq!(status("404 Not Found"), GitError::RepositoryNotFound);
+    assert_eq!(status("403 Forbidden"), GitError::AuthenticationFailed);
+    assert_eq!(status("503 Busy"), GitError::Busy { status: 503, retry_after: None });
+    assert_eq!(status("429 Slow\r\nRetry-After: 7"), GitError::Busy { status: 429, retry_after: Some(7) });
+    assert!(status("418 Teapot").is_passing());
+    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello";
+    assert!(matches!(answer(page), GitError::Protocol { .. }));
+    let cut = "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: 900\r\n\r\n001e#";
+    let cut = {
+        let text = cut.to_owned();
+        let front = Front::start(Settings { instead: Some(Arc::new(move |_| Some(text.replace("900", "5")))), ..settings(&repo) });
+        run(&repo, &over_http(&front, Credentials::None), "2.0.0").unwrap_err()
+    };
+    assert!(cut.is_passing(), "{cut:?}");
+    let closed = run(&repo, &remote("http://127.0.0.1:1/origin.git", Credentials::None), "2.0.0").unwrap_err();
+    assert!(matches!(closed, GitError::Unreachable { .. }) && closed.is_passing(), "{closed:?}");
+    assert_eq!(
+        run(
+            &repo,
+            &remote("http://127.0.0.1:1/r", Credentials::Ssh { identity: Sensitive::new("k"), known_hosts: b"h".to_vec() }),
+            "2"
+        )
+        .unwrap_err()
+        .reason(),
+        "AuthenticationFailed"
+    );
+}
+
+#[test]
+fn credentials_never_follow_to_another_origin() {
+    let repo = repo();
+    let other = Front::start(settings(&repo));
+    let target = format!("http://127.0.0.1:{}", other.port);
+    let front = Front::start(Settings {
+        instead: Some(Arc::new(move |path| {
+            Some(format!("HTTP/1.1 302 Found\r\nLocation: {target}{path}\r\nContent-Length: 0\r\n\r\n"))
+        })),
+        ..settings(&repo)
+    });
+    let error = run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap_err();
+    assert_eq!(error, GitError::Redirected { to: format!("http://127.0.0.1:{}/origin.git", other.port) });
+    assert!(!error.is_passing() && !error.to_string().contains("secret"));
+    assert!(other.authorizations().is_empty(), "the other server was not even asked");
+}
+
+#[test]
+fn a_redirect_within_the_origin_is_followed() {
+    let repo = repo();
+    let front = Front::start(Settings {
+        authorization: Some(AUTHORIZATION.to_owned()),
+        instead: Some(Arc::new(|path| {
+            let rest = path.strip_prefix("/short/")?;
+            Some(format!("HTTP/1.1 301 Moved\r\nLocation: /origin.git/{rest}\r\nContent-Length: 0\r\n\r\n"))
+        })),
+        ..settings(&repo)
+    });
+    let remote = remote(&format!("http://127.0.0.1:{}/short", front.port), basic("user", "secret"));
+    run(&repo, &remote, "2.0.0").unwrap().unwrap();
+    repo.fsck();
+}
+
+#[test]
+fn a_private_certificate_authority_is_trusted_only_when_it_is_given() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let repo = repo();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(vec![server.der().clone()], private).unwrap();
+    let front = Front::start(Settings { tls: Some(Arc::new(config)), ..settings(&repo) });
+    let mut remote = remote(&format!("https://localhost:{}/origin.git", front.port), Credentials::None);
+    let error = run(&repo, &remote, "2.0.0").unwrap_err();
+    assert!(matches!(&error, GitError::Unreachable { detail } if detail.contains("certificate")), "{error:?}");
+    remote.ca = Some(authority_pem.into_bytes());
+    run(&repo, &remote, "2.0.0").unwrap().unwrap();
+    remote.ca = Some(b"nonsense".to_vec());
+    assert!(matches!(run(&repo, &remote, "3.0.0").unwrap_err(), GitError::InvalidCredentials { .. }));
+}
+
+#[test]
+fn a_proxy_of_the_secret_is_used() {
+    let repo = repo();
+    let front = Front::start(settings(&repo));
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let proxy = Front::start(Settings {
+        instead: Some(Arc::new(move |target| {
+            log.lock().unwrap().push(target.to_owned());
+            Some("HTTP/1.1 407 Proxy\r\nContent-Length: 0\r\n\r\n".to_owned())
+        })),
+        ..settings(&repo)
+    });
+    let mut remote = over_http(&front, Credentials::None);
+    remote.proxy = Some(Sensitive::new(format!("http://127.0.0.1:{}", proxy.port)));
+    assert!(run(&repo, &remote, "2.0.0").is_err());
+    assert!(seen.lock().unwrap().iter().any(|target| target.contains("/origin.git/info/refs")));
+}
+
+/// An ssh program that notes its arguments and runs the command here.
+fn ssh_program(repo: &Repo, body: &str) -> PathBuf {
+    let path = repo.folder.path().join("ssh");
+    let log = repo.folder.path().join("ssh.log");
+    let script = format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > '{}'\n{body}\n", log.display());
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn over_ssh(repo: &Repo, body: &str) -> Remote {
+    let credentials =
+        Credentials::Ssh { identity: Sensitive::new("PRIVATE"), known_hosts: b"example.com ssh-ed25519 AAAA".to_vec() };
+    let mut remote = remote(&format!("ssh://git@example.com:2222{}", repo.origin().display()), credentials);
+    remote.ssh_program = ssh_program(repo, body);
+    remote
+}
+
+/// Runs the last argument, as sshd would; checks the key file first.
+const RUN_IT: &str = r#"
+for last in "$@"; do
+  case "$last" in -oIdentityFile=*) test "$(cat "${last#*=}")" = PRIVATE && test "$(stat -c %a "${last#*=}")" = 600 || exit 9;; esac
+done
+eval "$last""#;
+
+#[test]
+fn ssh_fetches_and_pushes_by_argument_list() {
+    let repo = repo();
+    let remote = over_ssh(&repo, RUN_IT);
+    let mirror = Mirror::open(&repo.mirrors(), &remote.url).unwrap();
+    for version in ["2.0.0", "3.0.0"] {
+        promote(&mirror, &remote, "p", version).unwrap().unwrap();
+    }
+    repo.fsck();
+    let log = fs::read_to_string(repo.folder.path().join("ssh.log")).unwrap();
+    let args = log.lines().collect::<Vec<_>>();
+    for expected in ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oGlobalKnownHostsFile=/dev/null", "-p2222", "-lgit"] {
+        assert!(args.contains(&expected), "{args:?}");
+    }
+    let end = &args[args.len() - 3..];
+    assert_eq!(end, ["--", "example.com", &format!("git-receive-pack '{}'", repo.origin().display())]);
+    let key = args.iter().find_map(|arg| arg.strip_prefix("-oIdentityFile=")).unwrap();
+    assert!(!std::path::Path::new(key).exists(), "the key file is gone");
+}
+
+#[test]
+fn each_failure_of_ssh_has_its_error() {
+    let repo = repo();
+    let error = |body: &str| run(&repo, &over_ssh(&repo, body), "2.0.0").unwrap_err();
+    assert_eq!(error("echo 'Host key verification failed.' >&2; exit 255"), GitError::HostKeyRejected);
+    assert_eq!(error("echo 'git@example.com: Permission denied (publickey).' >&2; exit 255"), GitError::AuthenticationFailed);
+    assert_eq!(error("echo 'ERROR: Repository not found.' >&2; exit 1"), GitError::RepositoryNotFound);
+    let refused = error("echo 'ssh: connect to host example.com port 22: Connection refused' >&2; exit 255");
+    assert!(matches!(&refused, GitError::Unreachable { detail } if detail.contains("refused")), "{refused:?}");
+    assert!(matches!(error("exit 1"), GitError::Unreachable { .. }));
+    let mut remote = over_ssh(&repo, "");
+    remote.ssh_program = PathBuf::from("/no/such/ssh");
+    assert!(matches!(run(&repo, &remote, "2").unwrap_err(), GitError::ProgramMissing { .. }));
+}
+
+#[test]
+fn ssh_without_known_hosts_is_refused_before_anything_is_sent() {
+    let repo = repo();
+    for credentials in [
+        Credentials::None,
+        basic("user", "secret"),
+        Credentials::Ssh { identity: Sensitive::new("k"), known_hosts: b" \n".to_vec() },
+        Credentials::Ssh { identity: Sensitive::new(""), known_hosts: b"h k".to_vec() },
+    ] {
+        let mut remote = over_ssh(&repo, "");
+        remote.credentials = credentials;
+        let error = run(&repo, &remote, "2.0.0").unwrap_err();
+        assert!(matches!(error, GitError::InvalidCredentials { .. }) && !error.is_passing());
+    }
+    assert!(!repo.folder.path().join("ssh.log").exists());
+}
