@@ -7,7 +7,7 @@ SHELL := bash
 cache := $(or $(LOCKGATE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lockgate)
 target := wasm32-unknown-unknown
 # One list for every host build: cargo unifies features over the crates it is given, so another list would compile twice.
-crates := -p lockgate-core -p lockgate-api -p lockgate-git
+crates := -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate
 setup := tests/setup.sh
 # The compiler for wasm32: the pinned toolchain's, or Debian's where rustup cannot fetch the target.
 wasm_cargo := export RUSTC; RUSTC=$$($(setup) wasm); cargo
@@ -25,7 +25,7 @@ test: lint wasm ## Lints and every test: on the host and under Node
 
 .PHONY: check
 check: lint ## The inner loop: format, lints, docs, the tests of the host crates but not those with Envoy
-	@RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps -p lockgate-core -p lockgate-api -p lockgate-git
+	@RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate
 	@cargo test -q $(crates) --lib
 
 .PHONY: lint

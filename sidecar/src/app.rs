@@ -1,0 +1,312 @@
+//! Wires the sidecar together and owns its life: start, serve, stop.
+//!
+//! ```text
+//! folder lock, store ─ pipelines ─ sockets bound ─ everything runs in one set of tasks ─ ready
+//! SIGTERM, SIGINT ─ not ready ─ listeners close, running deliveries get their answer ─ workers park ─ store closes
+//! ```
+//!
+//! Every task is essential: one that ends without being told to ends the process with an error, and whoever supervises
+//! it starts it again. Nothing is lost by that: what was accepted is in the store.
+
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
+use lockgate_core::edge::{EdgeSettings, Forward};
+use lockgate_git::{AddressPolicy, SigningKey};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time,
+};
+
+use crate::{
+    config::{Config, GateAddress},
+    grpc::{Deliver, GateService, MutualTls, UnixSocket, bind_tcp},
+    http::{self, ApiState, Health, Stage},
+    intake::{self, Delivery, Intake},
+    metrics::Metrics,
+    pipelines::{Catalog, Problem, Severity, Snapshot},
+    promote::{self, GitSettings, Scheduler},
+    store::Store,
+};
+
+/// Runs the sidecar until a signal ends it. An error means that it could not start, or that a part of it broke.
+pub async fn run(config: Config) -> Result<()> {
+    install_crypto();
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
+    let mut running = start(config).await?;
+    let broken = tokio::select! {
+        _ = terminate.recv() => { tracing::info!(signal = "SIGTERM", "stopping"); None }
+        _ = interrupt.recv() => { tracing::info!(signal = "SIGINT", "stopping"); None }
+        broken = running.broken() => Some(broken),
+    };
+    running.stop().await;
+    match broken {
+        Some(error) => Err(error),
+        None => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+    }
+}
+
+/// One TLS provider for everything that speaks TLS. A second call changes nothing.
+pub fn install_crypto() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}
+
+struct Running {
+    tasks: JoinSet<(&'static str, Result<()>)>,
+    stage: watch::Sender<Stage>,
+    /// The gate and the API stop first, the probes last.
+    stop_front: watch::Sender<bool>,
+    stop_probes: watch::Sender<bool>,
+    scheduler: Scheduler,
+    store: Store,
+    /// Tasks that end when they are told to, and have not yet.
+    stopping: BTreeSet<&'static str>,
+}
+
+impl Running {
+    /// Why the process cannot go on. Waits for ever while all is well.
+    async fn broken(&mut self) -> anyhow::Error {
+        tokio::select! {
+            ended = self.tasks.join_next() => match ended {
+                None => anyhow!("nothing runs"),
+                Some(Ok((name, outcome))) => {
+                    self.stopping.remove(name);
+                    outcome.err().map_or_else(|| anyhow!("the {name} ended by itself"), |error| error.context(format!("the {name} broke")))
+                }
+                Some(Err(panic)) => {
+                    self.stopping.clear();
+                    anyhow!("a task panicked: {panic}")
+                }
+            },
+            () = self.store.stopped() => anyhow!("the store stopped"),
+        }
+    }
+
+    /// Not ready, then the listeners, then the workers; each has its time, and the whole has one too.
+    async fn stop(mut self) {
+        self.stage.send_replace(Stage::Stopping);
+        self.stop_front.send_replace(true);
+        self.scheduler.stop();
+        let rest = async {
+            while !self.stopping.is_empty() {
+                match self.tasks.join_next().await {
+                    Some(Ok((name, outcome))) => {
+                        self.stopping.remove(name);
+                        if let Err(error) = outcome {
+                            tracing::warn!(%error, "the {name} did not stop cleanly");
+                        }
+                    }
+                    Some(Err(_)) | None => break,
+                }
+            }
+        };
+        if time::timeout(STOP, rest).await.is_err() {
+            tracing::warn!("not everything stopped within {} s", STOP.as_secs());
+        }
+        self.stop_probes.send_replace(true);
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn start(config: Config) -> Result<Running> {
+    let metrics = Metrics::new();
+    let data = config.data.clone();
+    let store = tokio::task::spawn_blocking(move || Store::open(&data)).await?.context("the store cannot be opened")?;
+    store.observe_commits(Box::new({
+        let metrics = metrics.clone();
+        move |took| metrics.store_commit(took)
+    }));
+    let (catalog, follow) =
+        Catalog::open(&config.pipelines).with_context(|| format!("pipelines folder {}", config.pipelines.display()))?;
+    warn_at_start(&config, &catalog.snapshot());
+    let (stage, stage_seen) = watch::channel(Stage::Starting);
+    let (stop_front, front) = watch::channel(false);
+    let (stop_probes, probes) = watch::channel(false);
+
+    let (scheduler, runner) = Scheduler::new(catalog.clone(), store.clone(), promote_settings(&config)?, metrics.clone());
+    let intake = Intake::new(catalog.clone(), store.clone(), intake_settings(&config), scheduler.clone(), metrics.clone());
+    let instance = uuid::Uuid::now_v7().to_string();
+    let (gate, keeper) = GateService::new(instance, edge_settings(&config), &catalog, deliver(intake), front.clone());
+
+    let mut tasks = JoinSet::new();
+    let health = http::health(Health { store: store.clone(), stage: stage_seen });
+    listen(&mut tasks, "health listener", config.listen.health, health, &probes).await?;
+    let page = http::metrics(metrics.clone(), catalog.clone(), store.clone());
+    listen(&mut tasks, "metrics listener", config.listen.metrics, page, &probes).await?;
+    let api = http::api(ApiState { catalog: catalog.clone(), store: store.clone() });
+    listen(&mut tasks, API, config.listen.api, api, &front).await?;
+    serve_gate(&mut tasks, &config.listen.gate, gate).await?;
+    spawn(&mut tasks, WORKERS, async move { Ok(runner.run().await?) });
+    spawn(&mut tasks, "pipelines watcher", async move { Ok(follow.await?) });
+    spawn(&mut tasks, "edge table", async move {
+        keeper.run().await;
+        Ok(())
+    });
+    spawn(&mut tasks, "problem log", report_problems(catalog.clone(), metrics));
+    stage.send_replace(Stage::Serving);
+    tracing::info!(pipelines = catalog.snapshot().pipelines().count(), "ready");
+    let stopping = BTreeSet::from([GATE, API, WORKERS]);
+    Ok(Running { tasks, stage, stop_front, stop_probes, scheduler, store, stopping })
+}
+
+fn spawn(
+    tasks: &mut JoinSet<(&'static str, Result<()>)>,
+    name: &'static str,
+    task: impl Future<Output = Result<()>> + Send + 'static,
+) {
+    tasks.spawn(async move { (name, task.await) });
+}
+
+async fn listen(
+    tasks: &mut JoinSet<(&'static str, Result<()>)>,
+    name: &'static str,
+    address: std::net::SocketAddr,
+    router: axum::Router,
+    stop: &watch::Receiver<bool>,
+) -> Result<()> {
+    let listener = bind_tcp(address).await.with_context(|| format!("the {name} cannot be bound"))?;
+    tracing::info!(address = %local(&listener, address), "the {name} is bound");
+    let stop = stop.clone();
+    spawn(tasks, name, async move { Ok(http::serve(listener, router, stop).await?) });
+    Ok(())
+}
+
+fn local(listener: &TcpListener, asked: std::net::SocketAddr) -> std::net::SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+async fn serve_gate(tasks: &mut JoinSet<(&'static str, Result<()>)>, address: &GateAddress, gate: GateService) -> Result<()> {
+    match address {
+        GateAddress::Unix(path) => {
+            let socket = UnixSocket::bind(path).await.with_context(|| format!("the gate cannot be bound to {}", path.display()))?;
+            tracing::info!(path = %path.display(), "the gate is bound");
+            spawn(tasks, GATE, async move { Ok(gate.serve_unix(socket).await?) });
+        }
+        GateAddress::Tcp { address, tls } => {
+            let tls = MutualTls::read(tls).context("listen.tls")?;
+            let listener = bind_tcp(*address).await.context("the gate cannot be bound")?;
+            tracing::info!(address = %local(&listener, *address), "the gate is bound");
+            spawn(tasks, GATE, async move { Ok(gate.serve_tcp(listener, tls).await?) });
+        }
+    }
+    Ok(())
+}
+
+fn deliver(intake: Intake) -> Deliver {
+    let intake = Arc::new(intake);
+    Arc::new(move |forward: Forward| {
+        let intake = Arc::clone(&intake);
+        Box::pin(async move { intake.deliver(delivery(forward), Timestamp::now()).await })
+    })
+}
+
+fn delivery(forward: Forward) -> Delivery {
+    Delivery {
+        endpoint: forward.endpoint,
+        body: forward.body.into(),
+        signature: forward.signature.map(|signature| signature.to_string()).unwrap_or_default().into(),
+        source_address: forward.source,
+        request_id: forward.request_id,
+        traceparent: forward.traceparent,
+    }
+}
+
+fn edge_settings(config: &Config) -> EdgeSettings {
+    let edge = &config.edge;
+    EdgeSettings {
+        path_prefix: edge.path_prefix.clone(),
+        body_limit: edge.body_limit,
+        rate_limit: edge.rate_limit,
+        pre_auth: edge.pre_auth,
+        algorithms: edge.algorithms.clone(),
+        allow_unsigned: edge.allow_unsigned.clone(),
+        wait: config.wait,
+    }
+}
+
+fn intake_settings(config: &Config) -> intake::Settings {
+    intake::Settings {
+        freshness: config.freshness,
+        wait: config.wait,
+        public_url: config.api.public_url.clone(),
+        allow_unsigned: config.edge.allow_unsigned.iter().cloned().collect::<BTreeSet<_>>(),
+        retry: config.retry,
+    }
+}
+
+fn promote_settings(config: &Config) -> Result<promote::Settings> {
+    let git = &config.git;
+    if let Some(SigningKey::Ssh(file)) = &git.signing_key {
+        std::fs::File::open(file).with_context(|| format!("git.signingKey {}", file.display()))?;
+    }
+    let policy = AddressPolicy { allow_insecure: git.allow_insecure.clone(), allowed_hosts: git.allowed_hosts.clone() };
+    Ok(promote::Settings {
+        mirrors: config.data.join("mirrors"),
+        retry: config.retry,
+        workers: config.workers,
+        git: GitSettings {
+            author_name: git.author_name.clone(),
+            author_email: git.author_email.clone(),
+            signing_key: git.signing_key.clone(),
+            policy,
+        },
+        notification: config.notification.clone(),
+        recheck: promote::RECHECK,
+        stop_grace: promote::STOP_GRACE,
+    })
+}
+
+/// What a person has to be told each time.
+fn warn_at_start(config: &Config, snapshot: &Snapshot) {
+    for pipeline in &config.edge.allow_unsigned {
+        tracing::warn!(%pipeline, "edge.allowUnsigned: anybody who reaches the edge can promote this pipeline without a signature");
+    }
+    for prefix in &config.git.allow_insecure {
+        tracing::warn!(prefix, "git.allowInsecure: repositories under this prefix are reached without encryption");
+    }
+    if !config.listen.api.ip().is_loopback() {
+        tracing::warn!(address = %config.listen.api, "api.allowAnonymous: everybody who reaches listen.api can read pipelines and promotions");
+    }
+    for problem in snapshot.problems() {
+        log_problem(problem);
+    }
+}
+
+/// Logs what is wrong with the files, each thing when it appears, and keeps the count of Pipelines.
+async fn report_problems(catalog: Catalog, metrics: Metrics) -> Result<()> {
+    let mut snapshots = catalog.subscribe();
+    let mut known: Vec<Problem> = snapshots.borrow_and_update().problems().to_vec();
+    loop {
+        let snapshot = catalog.snapshot();
+        metrics.pipelines(snapshot.pipelines().count(), snapshot.broken());
+        snapshots.changed().await.context("the pipelines are gone")?;
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        for problem in snapshot.problems().iter().filter(|problem| !known.contains(problem)) {
+            log_problem(problem);
+        }
+        let (pipelines, problems) = (snapshot.pipelines().count(), snapshot.problems().len());
+        tracing::info!(pipelines, problems, version = snapshot.version, "the pipelines folder was read");
+        known = snapshot.problems().to_vec();
+    }
+}
+
+fn log_problem(problem: &Problem) {
+    match problem.severity {
+        Severity::Error => tracing::error!("{problem}"),
+        Severity::Warning => tracing::warn!("{problem}"),
+    }
+}
+
+/// For everything to stop: longer than a delivery's wait and the workers' grace, shorter than Kubernetes' 30 s.
+const STOP: Duration = Duration::from_secs(20);
+const GATE: &str = "gate";
+const API: &str = "API listener";
+const WORKERS: &str = "workers";

@@ -1,0 +1,75 @@
+//! What the sender gets: the sidecar's rows of the reply table.
+
+use lockgate_core::decide::Refusal;
+use lockgate_core::promotion::{Promotion, State};
+use lockgate_core::reply::Reply;
+use serde_json::{Value, json};
+
+use crate::metrics::DeliveryOutcome;
+use crate::store::{Answered, promotion_summary};
+
+/// A refusal's answer. The 401 is the constant one: it does not tell why.
+pub(super) fn refusal(refusal: &Refusal) -> Reply {
+    match refusal.status() {
+        400 => Reply::bad_request(refusal.reason(), &refusal.message()),
+        401 => Reply::unauthorized(),
+        _ => Reply::unprocessable(refusal.reason(), &refusal.message()),
+    }
+}
+
+/// The answer to a delivery that started, or joined, these promotions: as they are now.
+pub(super) fn of_promotions(promotions: &[Promotion], public_url: Option<&str>) -> (DeliveryOutcome, Reply) {
+    if let Some(failed) = promotions.iter().find(|promotion| matches!(promotion.state, State::Failed(_))) {
+        let detail = format!("promotion {} failed; its status says why", failed.id);
+        let reply = Reply { location: status_of(failed, public_url), ..Reply::failed("PromotionFailed", &detail) };
+        return (DeliveryOutcome::Failed, reply);
+    }
+    let body = body(promotions);
+    let pull_request = promotions.iter().find_map(|promotion| match &promotion.state {
+        State::PullRequestOpen { url, .. } => Some(url.clone()),
+        _ => None,
+    });
+    match pull_request {
+        Some(url) => (DeliveryOutcome::Promoted, Reply::created(&body, url)),
+        None => {
+            let location = promotions.first().and_then(|promotion| status_of(promotion, public_url));
+            (DeliveryOutcome::Accepted, Reply::accepted(&body, location))
+        }
+    }
+}
+
+/// The first promotion, and all of them where there are several.
+fn body(promotions: &[Promotion]) -> Value {
+    let summaries: Vec<Value> = promotions.iter().map(promotion_summary).collect();
+    match summaries.as_slice() {
+        [one] => json!({"promotion": one}),
+        [first, ..] => json!({"promotion": first, "promotions": summaries}),
+        [] => json!({"promotion": null}),
+    }
+}
+
+fn status_of(promotion: &Promotion, public_url: Option<&str>) -> Option<String> {
+    public_url.map(|url| format!("{}/api/v1/promotions/{}", url.trim_end_matches('/'), promotion.id))
+}
+
+/// As it is recorded.
+pub(super) fn answered(reply: &Reply) -> Answered {
+    Answered {
+        status: reply.status,
+        content_type: reply.content_type.clone().into_owned(),
+        location: reply.location.clone(),
+        body: reply.body.clone(),
+    }
+}
+
+/// From the record.
+pub(super) fn reply(answer: Answered) -> Reply {
+    Reply {
+        status: answer.status,
+        content_type: answer.content_type.into(),
+        location: answer.location,
+        retry_after: None,
+        allow: None,
+        body: answer.body,
+    }
+}

@@ -1,0 +1,27 @@
+//! The Lockgate sidecar: accepts authenticated promotion events from the edge and carries the promotions out.
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | [`config`] | `lockgate.yaml`, flags and environment variables |
+//! | [`yaml`] | YAML text → JSON values with a line for every path |
+//! | [`pipelines`] | the watched folder of Pipelines and Secrets, and the snapshot that everybody reads |
+//! | [`grpc`] | `lockgate.v1.Gate`, what the filter calls |
+//! | [`intake`] | one delivery: verify, judge, persist, answer |
+//! | [`store`] | the SQLite file |
+//! | [`promote`] | the scheduler, the workers, the strategies |
+//! | [`http`] | the JSON view, the probes, the metrics page |
+//! | [`metrics`] | every metric the sidecar exports |
+//! | [`cli`] | the verbs of the command line |
+//! | [`app`] | wires all of the above; the only module that knows them all |
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod grpc;
+pub mod http;
+pub mod intake;
+pub mod metrics;
+pub mod pipelines;
+pub mod promote;
+pub mod store;
+pub mod yaml;

@@ -1,0 +1,233 @@
+//! One consistent view of all Pipelines and Secrets, with the endpoints that follow from them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use lockgate_core::{
+    endpoint::{Endpoint, PipelineKey},
+    key::Key,
+    limit::RateLimit,
+    pipeline::{Pipeline, lint},
+    secret::Secret,
+};
+
+use serde_json::{Value, json};
+
+use super::files::{Kind, ObjectId};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The object does not count as it is written.
+    Error,
+    /// It counts, and a person should look.
+    Warning,
+}
+
+/// Something a person should know about a file or an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    pub file: Option<PathBuf>,
+    /// 1-based; 0 where there is none.
+    pub line: usize,
+    /// In the document, such as `spec.environments[1].name`; may be empty.
+    pub path: String,
+    pub message: String,
+    pub object: Option<ObjectId>,
+}
+
+impl Problem {
+    pub(super) fn in_file(file: &Path, message: String) -> Self {
+        Self { severity: Severity::Error, file: Some(file.to_owned()), line: 0, path: String::new(), message, object: None }
+    }
+}
+
+impl Severity {
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl Problem {
+    /// As the JSON view and `lockgate check` show it.
+    pub fn json(&self) -> Value {
+        json!({
+            "severity": self.severity.as_str(),
+            "file": self.file.as_ref().map(|file| file.display().to_string()),
+            "line": (self.line > 0).then_some(self.line),
+            "path": self.path,
+            "message": self.message,
+        })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}:", file.display())?;
+            if self.line > 0 {
+                write!(f, "{}:", self.line)?;
+            }
+            f.write_str(" ")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// What counts, with where each object was found.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Objects {
+    pub(super) pipelines: BTreeMap<PipelineKey, Arc<Pipeline>>,
+    /// By (namespace, name).
+    pub(super) secrets: BTreeMap<(String, String), Arc<Secret>>,
+    pub(super) places: BTreeMap<ObjectId, Place>,
+}
+
+/// Where an object was found.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) file: PathBuf,
+    /// 1-based.
+    pub(super) line: usize,
+    /// Lines of a Pipeline's environments, for what is found out about them later.
+    pub(super) environments: Arc<[usize]>,
+}
+
+impl Place {
+    fn line_of(&self, path: &str) -> usize {
+        let index = path
+            .strip_prefix("spec.environments[")
+            .and_then(|rest| rest.split_once(']'))
+            .and_then(|(index, _)| index.parse::<usize>().ok());
+        index.and_then(|index| self.environments.get(index)).copied().unwrap_or(self.line)
+    }
+}
+
+/// What the edge needs to know of an endpoint. One without keys does not exist there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointEntry {
+    pub keys: Arc<[Key]>,
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// Never changes; see [`Catalog`](super::Catalog) for how the next one comes.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Grows with each change, by at least one.
+    pub version: u64,
+    objects: Objects,
+    endpoints: BTreeMap<Endpoint, EndpointEntry>,
+    problems: Vec<Problem>,
+}
+
+impl Snapshot {
+    pub(super) fn build(version: u64, objects: Objects, problems: Vec<Problem>) -> Self {
+        let endpoints = objects.pipelines.values().flat_map(|pipeline| endpoints(pipeline, &objects)).collect();
+        let mut snapshot = Self { version, objects, endpoints, problems };
+        let findings = lint(snapshot.objects.pipelines.values().map(Arc::as_ref), |namespace, name| {
+            snapshot.secret(namespace, name).map(Arc::as_ref)
+        });
+        for finding in findings {
+            let id = ObjectId {
+                kind: Kind::Pipeline,
+                namespace: finding.pipeline.namespace().to_owned(),
+                name: finding.pipeline.name().to_owned(),
+            };
+            let place = snapshot.objects.places.get(&id);
+            snapshot.problems.push(Problem {
+                severity: Severity::Warning,
+                file: place.map(|place| place.file.clone()),
+                line: place.map_or(0, |place| place.line_of(&finding.warning.path)),
+                path: finding.warning.path,
+                message: finding.warning.message,
+                object: Some(id),
+            });
+        }
+        snapshot
+    }
+
+    pub(super) fn with_version(&self, version: u64) -> Self {
+        Self { version, objects: self.objects.clone(), endpoints: self.endpoints.clone(), problems: self.problems.clone() }
+    }
+
+    pub fn pipeline(&self, key: &PipelineKey) -> Option<&Arc<Pipeline>> {
+        self.objects.pipelines.get(key)
+    }
+
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
+        self.objects.secrets.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// The active keys of an endpoint; empty for one that does not exist or has none.
+    pub fn endpoint_keys(&self, endpoint: &Endpoint) -> &[Key] {
+        self.endpoints.get(endpoint).map_or(&[], |entry| &entry.keys)
+    }
+
+    /// Every endpoint of every Pipeline, those without keys too, in order.
+    pub fn endpoints(&self) -> &BTreeMap<Endpoint, EndpointEntry> {
+        &self.endpoints
+    }
+
+    /// In the order of their names.
+    pub fn pipelines(&self) -> impl Iterator<Item = &Arc<Pipeline>> {
+        self.objects.pipelines.values()
+    }
+
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The problems of one Pipeline, those of its Secrets left out.
+    pub fn problems_of<'a>(&'a self, pipeline: &'a PipelineKey) -> impl Iterator<Item = &'a Problem> {
+        self.problems.iter().filter(move |problem| {
+            problem
+                .object
+                .as_ref()
+                .is_some_and(|id| id.kind == Kind::Pipeline && id.namespace == pipeline.namespace() && id.name == pipeline.name())
+        })
+    }
+
+    /// The problems that belong to no Pipeline of this snapshot: files, Secrets, Pipelines that never loaded.
+    pub fn other_problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| {
+            let key = problem
+                .object
+                .as_ref()
+                .filter(|id| id.kind == Kind::Pipeline)
+                .and_then(|id| PipelineKey::new(&id.namespace, &id.name).ok());
+            key.is_none_or(|key| self.pipeline(&key).is_none())
+        })
+    }
+
+    /// How many Pipelines are not as they are written, and how many files could not be read, counted together.
+    pub fn broken(&self) -> usize {
+        let errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let broken: BTreeSet<_> = errors
+            .filter(|problem| problem.object.as_ref().is_none_or(|id| id.kind == Kind::Pipeline))
+            .map(|problem| (problem.object.as_ref(), problem.object.is_none().then_some(&problem.file)))
+            .collect();
+        broken.len()
+    }
+}
+
+fn endpoints(pipeline: &Pipeline, objects: &Objects) -> Vec<(Endpoint, EndpointEntry)> {
+    let namespace = pipeline.key().namespace();
+    let entry = |endpoint: Endpoint| {
+        let rules = pipeline.endpoint_rules(endpoint.environment());
+        let secret = rules.secret_ref.and_then(|name| objects.secrets.get(&(namespace.to_owned(), name)));
+        let keys = secret.map(|secret| secret.hmac_keys().0).unwrap_or_default();
+        (endpoint, EndpointEntry { keys: keys.into(), rate_limit: rules.rate_limit })
+    };
+    pipeline.endpoints().map(entry).collect()
+}

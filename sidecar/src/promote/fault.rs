@@ -1,0 +1,111 @@
+//! One table: what went wrong in git → the reason that users see, and whether trying again can help.
+
+use std::time::Duration;
+
+use lockgate_core::promotion::{Failure, FailureReason};
+use lockgate_git::{GitError, UrlError};
+
+use super::attempt::Outcome;
+
+/// Why an attempt in git did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) reason: FailureReason,
+    pub(super) message: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Fault {
+    pub(super) fn new(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), retry_after: None }
+    }
+
+    /// `base` is the tip of the base branch, if it was seen.
+    pub(super) fn into_outcome(self, base: Option<String>) -> Outcome {
+        let failure = Failure { reason: self.reason, message: self.message };
+        if self.reason.is_permanent() {
+            Outcome::Permanent { failure, base }
+        } else {
+            Outcome::Passing { failure, retry_after: self.retry_after }
+        }
+    }
+}
+
+impl From<GitError> for Fault {
+    fn from(error: GitError) -> Self {
+        let retry_after = match &error {
+            GitError::Busy { retry_after, .. } => retry_after.map(Duration::from_secs),
+            _ => None,
+        };
+        Self { reason: reason_of(&error), message: error.to_string(), retry_after }
+    }
+}
+
+impl From<UrlError> for Fault {
+    fn from(error: UrlError) -> Self {
+        Self::new(FailureReason::InvalidRepositoryUrl, error.to_string())
+    }
+}
+
+fn reason_of(error: &GitError) -> FailureReason {
+    match error {
+        GitError::Unreachable { .. } | GitError::Protocol { .. } => FailureReason::Unreachable,
+        GitError::TimedOut => FailureReason::TimedOut,
+        GitError::Busy { status: 429, .. } => FailureReason::RateLimited,
+        GitError::Busy { .. } => FailureReason::ServerError,
+        GitError::PushRace { .. } => FailureReason::PushRace,
+        GitError::MirrorDamaged { .. } | GitError::Storage { .. } => FailureReason::MirrorUnusable,
+        GitError::AuthenticationFailed => FailureReason::AuthenticationFailed,
+        GitError::HostKeyRejected => FailureReason::HostKeyMismatch,
+        GitError::InvalidCredentials { .. } => FailureReason::SecretKeyMissing,
+        GitError::RepositoryNotFound => FailureReason::RepositoryNotFound,
+        GitError::Redirected { .. } => FailureReason::InvalidRepositoryUrl,
+        GitError::BaseBranchNotFound { .. } => FailureReason::BaseBranchNotFound,
+        GitError::PushRejected { .. } => FailureReason::PushRejected,
+        GitError::InvalidManifest { .. } => FailureReason::InvalidManifest,
+        GitError::UnsupportedHash { .. } | GitError::SigningFailed { .. } | GitError::ProgramMissing { .. } => {
+            FailureReason::UnsupportedStrategy
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+
+    use super::*;
+
+    #[test]
+    fn git_and_the_promotion_agree_on_what_is_passing() {
+        let text = String::new;
+        for error in [
+            GitError::Unreachable { detail: text() },
+            GitError::TimedOut,
+            GitError::Busy { status: 429, retry_after: Some(7) },
+            GitError::Busy { status: 502, retry_after: None },
+            GitError::AuthenticationFailed,
+            GitError::HostKeyRejected,
+            GitError::InvalidCredentials { detail: text() },
+            GitError::RepositoryNotFound,
+            GitError::Redirected { to: text() },
+            GitError::BaseBranchNotFound { branch: text() },
+            GitError::UnsupportedHash { hash: text() },
+            GitError::Protocol { detail: text() },
+            GitError::PushRace { branch: text() },
+            GitError::PushRejected { branch: text(), reason: text() },
+            GitError::InvalidManifest { path: text(), line: 1, reason: text() },
+            GitError::SigningFailed { detail: text() },
+            GitError::MirrorDamaged { detail: text() },
+            GitError::Storage { detail: text() },
+            GitError::ProgramMissing { program: text(), detail: text() },
+        ] {
+            assert_eq!(reason_of(&error).is_permanent(), !error.is_passing(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_servers_retry_after_reaches_the_schedule() {
+        let outcome = Fault::from(GitError::Busy { status: 503, retry_after: Some(90) }).into_outcome(None);
+        assert!(matches!(outcome, Outcome::Passing { retry_after: Some(pause), .. } if pause == Duration::from_secs(90)));
+    }
+}

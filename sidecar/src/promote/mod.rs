@@ -1,0 +1,105 @@
+//! Carries promotions out: the scheduler, its workers, and one module per strategy.
+//!
+//! ```text
+//! Pending ── due ──▶ claim (store) ──▶ strategy ──▶ conclude (store) ──▶ Done | Failed | Pending, later
+//! ```
+//!
+//! - **Ownership.** A worker owns a promotion from its claim (`Running`, in the store) to its conclusion. At a start nothing runs, so whatever is still `Running` belonged to a process that died, and goes back to `Pending`.
+//! - **Bounds.** At most `workers` attempts at once, at most one per repository.
+//! - **At least once.** A crash between an effect and its conclusion repeats the attempt; every strategy therefore looks for what it may have done before.
+//! - **What waits.** A failed promotion is taken up again when its Pipeline or Secret changes, when the base branch it saw has moved, and at a start. One whose strategy is not built yet stays pending, with a warning.
+
+mod attempt;
+mod fault;
+mod git;
+mod notification;
+mod ownership;
+mod scheduler;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockgate_core::retry::RetryPolicy;
+use lockgate_git::{AddressPolicy, SigningKey};
+use tokio::sync::{Notify, watch};
+
+use crate::metrics::Metrics;
+use crate::pipelines::Catalog;
+use crate::store::Store;
+
+pub use notification::Notifier;
+pub use ownership::{Ownership, ownership};
+pub use scheduler::Runner;
+
+/// What the workers need to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder of the git mirrors.
+    pub mirrors: PathBuf,
+    /// When a failed attempt is repeated.
+    pub retry: RetryPolicy,
+    /// Attempts that may run at once.
+    pub workers: NonZeroUsize,
+    /// How commits are made and which repositories are allowed.
+    pub git: GitSettings,
+    /// Notification-controller's event endpoint; `None` without one.
+    pub notification: Option<String>,
+    /// How often the base branches of failed promotions are looked at. [`RECHECK`] unless a test says otherwise.
+    pub recheck: Duration,
+    /// How long a stop waits for running attempts before it gives them back. [`STOP_GRACE`] unless a test says otherwise.
+    pub stop_grace: Duration,
+}
+
+/// How commits are made and which repositories are allowed.
+#[derive(Clone, Debug)]
+pub struct GitSettings {
+    /// Name of the commits' author.
+    pub author_name: String,
+    /// E-mail of the commits' author.
+    pub author_email: String,
+    /// Signs the commits.
+    pub signing_key: Option<SigningKey>,
+    /// Which addresses are allowed.
+    pub policy: AddressPolicy,
+}
+
+/// Handle to the scheduler; clones share it.
+#[derive(Clone)]
+pub struct Scheduler {
+    wake: Arc<Notify>,
+    stop: Arc<watch::Sender<bool>>,
+}
+
+impl Scheduler {
+    /// A scheduler, and the task that does its work: run it in the process's set of tasks.
+    #[must_use]
+    pub fn new(catalog: Catalog, store: Store, settings: Settings, metrics: Metrics) -> (Self, Runner) {
+        let handle = Self { wake: Arc::new(Notify::new()), stop: Arc::new(watch::Sender::new(false)) };
+        let runner = Runner::new(catalog, store, settings, metrics, Arc::clone(&handle.wake), handle.stop.subscribe());
+        (handle, runner)
+    }
+
+    /// Has it look for work now: a promotion was added or taken up again.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Begins a graceful stop: nothing new is started, what runs is finished or given back, then the task ends.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Resolves when a stop has begun.
+    pub async fn stopping(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender lives in `self`, so this cannot fail before the stop.
+        drop(stop.wait_for(|stop| *stop).await);
+    }
+}
+
+/// How often the base branches of failed promotions are looked at: soon enough while a person waits after a fix, rare enough to be no load.
+pub const RECHECK: Duration = Duration::from_secs(60);
+/// How long a stop waits for running attempts. Kubernetes kills after 30 s.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);

@@ -1,0 +1,327 @@
+//! What the component tests of store, intake and promote work with: a bare repository, a pipeline, and the running parts of the sidecar.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lockgate::intake::{self, Delivery, Intake};
+use lockgate::metrics::Metrics;
+use lockgate::pipelines::Catalog;
+use lockgate::promote::{self, GitSettings, Scheduler};
+use lockgate::store::{PromotionFilter, Store, StoreError};
+use lockgate_core::decide::Freshness;
+use lockgate_core::pipeline::Pipeline;
+use lockgate_core::promotion::{Promotion, PromotionId};
+use lockgate_core::reply::Reply;
+use lockgate_core::retry::RetryPolicy;
+use lockgate_core::secret::Secret;
+use lockgate_core::signature::{Algorithm, sign};
+use lockgate_git::AddressPolicy;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// A bare repository with one clone for commits by hand.
+pub struct Repo {
+    pub bare: PathBuf,
+    clone: PathBuf,
+}
+
+impl Repo {
+    /// Makes the repository with one commit on `main`, unless it is there already.
+    pub fn at(dir: &Path, files: &[(&str, &str)]) -> Self {
+        let repo = Self { bare: dir.join("repo.git"), clone: dir.join("clone") };
+        if !repo.bare.exists() {
+            git(dir, &["init", "-q", "--bare", "-b", "main", "repo.git"]);
+            git(dir, &["clone", "-q", "repo.git", "clone"]);
+            git(&repo.clone, &["checkout", "-q", "-B", "main"]);
+            repo.commit(files, "first");
+        }
+        repo
+    }
+
+    pub fn url(&self) -> String {
+        format!("file://{}", self.bare.display())
+    }
+
+    /// Commits by hand on the tip of `main` and pushes.
+    pub fn commit(&self, files: &[(&str, &str)], message: &str) {
+        self.commit_on("main", files, message);
+    }
+
+    pub fn commit_on(&self, branch: &str, files: &[(&str, &str)], message: &str) {
+        if branch != "main" || self.git(&["rev-parse", "--verify", "-q", "main"]).is_some() {
+            git(&self.clone, &["fetch", "-q", "origin"]);
+            let start = if self.git(&["rev-parse", "--verify", "-q", branch]).is_some() {
+                format!("origin/{branch}")
+            } else {
+                "origin/main".to_owned()
+            };
+            git(&self.clone, &["checkout", "-q", "-B", branch, &start]);
+        }
+        for (path, text) in files {
+            let path = self.clone.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        git(&self.clone, &["add", "-A"]);
+        git(&self.clone, &["commit", "-q", "-m", message]);
+        git(&self.clone, &["push", "-q", "origin", &format!("HEAD:refs/heads/{branch}")]);
+    }
+
+    /// Commits one new file on the tip of `main`, against whoever else pushes.
+    pub fn commit_retrying(&self, path: &str) {
+        for _ in 0..50 {
+            git(&self.clone, &["fetch", "-q", "origin"]);
+            git(&self.clone, &["checkout", "-q", "-B", "main", "origin/main"]);
+            std::fs::write(self.clone.join(path), "x: 1\n").unwrap();
+            git(&self.clone, &["add", "-A"]);
+            git(&self.clone, &["commit", "-q", "-m", "by hand"]);
+            if command(&self.clone, &["push", "-q", "origin", "HEAD:refs/heads/main"]).output().unwrap().status.success() {
+                return;
+            }
+        }
+        panic!("never got through");
+    }
+
+    /// Output of git in the bare repository; `None` where it failed.
+    pub fn git(&self, args: &[&str]) -> Option<String> {
+        let output = command(&self.bare, args).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    pub fn show(&self, revision: &str, path: &str) -> Option<String> {
+        self.git(&["show", &format!("{revision}:{path}")])
+    }
+
+    pub fn hook(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.bare.join("hooks").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+pub fn git(dir: &Path, args: &[&str]) {
+    let output = command(dir, args).output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.current_dir(dir).args(args).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+    for who in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{who}_NAME"), "Person").env(format!("GIT_{who}_EMAIL"), "person@example.com");
+    }
+    command
+}
+
+/// dev → prod, promoted by `strategy` (the mapping under `strategy`, without `secretRef`).
+pub fn pipeline(name: &str, strategy: &Value) -> Pipeline {
+    pipeline_with(name, strategy, &json!({}))
+}
+
+/// As [`pipeline`], with more under `spec.promotion`.
+pub fn pipeline_with(name: &str, strategy: &Value, promotion: &Value) -> Pipeline {
+    let mut strategy = strategy.clone();
+    strategy["secretRef"] = json!({"name": "hmac"});
+    let mut promotion = promotion.clone();
+    promotion["strategy"] = strategy;
+    let document = json!({
+        "apiVersion": "pipelines.weave.works/v1alpha1", "kind": "Pipeline", "metadata": {"namespace": "team", "name": name},
+        "spec": {
+            "appRef": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "podinfo"},
+            "environments": [{"name": "dev", "targets": [{"namespace": "dev"}]}, {"name": "prod", "targets": [{"namespace": "prod"}]}],
+            "promotion": promotion,
+        }
+    });
+    Pipeline::from_value(&document).unwrap().value
+}
+
+pub fn git_strategy(repo: &Repo, push: &str) -> Value {
+    json!({"git": {"url": repo.url(), "baseBranch": "main", "push": push}})
+}
+
+pub fn secret(name: &str, data: &Value) -> Secret {
+    let document =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "team", "name": name}, "stringData": data});
+    Secret::from_value(&document).unwrap().value
+}
+
+pub fn hmac() -> Secret {
+    secret("hmac", &json!({"hmac-key": KEY}))
+}
+
+/// A manifest whose version belongs to `team/<pipeline>` in prod.
+pub fn manifest(pipeline: &str, version: &str) -> String {
+    format!("# keep me\nspec:\n  chart:\n    version: {version} # {{\"$promotion\": \"team:{pipeline}:prod\"}}\n  # and me\n")
+}
+
+/// The parts of a sidecar, running on a folder.
+pub struct World {
+    pub catalog: Catalog,
+    pub store: Store,
+    pub scheduler: Scheduler,
+    pub intake: Intake,
+    pub metrics: Metrics,
+    pub runner: JoinHandle<Result<(), StoreError>>,
+}
+
+/// What differs between tests.
+pub struct Options {
+    pub wait: Duration,
+    pub retry: RetryPolicy,
+    pub notification: Option<String>,
+    pub recheck: Duration,
+    pub stop_grace: Duration,
+    pub public_url: Option<String>,
+    pub allow_unsigned: Vec<&'static str>,
+    pub workers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(10),
+            retry: RetryPolicy {
+                delay: Duration::from_millis(50),
+                max_delay: Duration::from_millis(200),
+                ..RetryPolicy::default()
+            },
+            notification: None,
+            recheck: Duration::from_secs(3600),
+            stop_grace: Duration::from_secs(10),
+            public_url: None,
+            allow_unsigned: Vec::new(),
+            workers: 4,
+        }
+    }
+}
+
+impl World {
+    pub fn start(dir: &Path, pipelines: Vec<Pipeline>, secrets: Vec<Secret>, options: Options) -> Self {
+        Self::with(dir, Catalog::fixed(pipelines, secrets), options)
+    }
+
+    pub fn with(dir: &Path, catalog: Catalog, options: Options) -> Self {
+        let data = dir.join("data");
+        let store = Store::open(&data).unwrap();
+        let metrics = Metrics::new();
+        let settings = promote::Settings {
+            mirrors: data.join("mirrors"),
+            retry: options.retry,
+            workers: NonZeroUsize::new(options.workers).unwrap(),
+            git: GitSettings {
+                author_name: "Lockgate".to_owned(),
+                author_email: "lockgate@localhost".to_owned(),
+                signing_key: None,
+                policy: AddressPolicy { allow_insecure: vec![format!("file://{}", dir.display())], allowed_hosts: Vec::new() },
+            },
+            notification: options.notification,
+            recheck: options.recheck,
+            stop_grace: options.stop_grace,
+        };
+        let (scheduler, runner) = Scheduler::new(catalog.clone(), store.clone(), settings, metrics.clone());
+        let settings = intake::Settings {
+            freshness: Freshness::default(),
+            wait: options.wait,
+            public_url: options.public_url,
+            allow_unsigned: options.allow_unsigned.iter().map(|key| key.parse().unwrap()).collect(),
+            retry: options.retry,
+        };
+        let intake = Intake::new(catalog.clone(), store.clone(), settings, scheduler.clone(), metrics.clone());
+        Self { catalog, store, scheduler, intake, metrics, runner: tokio::spawn(runner.run()) }
+    }
+
+    /// Stops as SIGTERM does and lets go of the data folder.
+    pub async fn stop(self) {
+        self.scheduler.stop();
+        self.runner.await.unwrap().unwrap();
+        drop(self.intake);
+        drop(self.store);
+    }
+
+    pub async fn deliver(&self, pipeline: &str, body: &[u8]) -> Reply {
+        self.intake.deliver(delivery(pipeline, "dev", body, KEY), Timestamp::now()).await
+    }
+
+    /// Delivers a success of dev and returns the promotion that the answer names, as it is then.
+    pub async fn promote(&self, pipeline: &str, revision: &str) -> Promotion {
+        let reply = self.deliver(pipeline, &success(revision)).await;
+        assert!(reply.status == 202 || reply.status == 500, "{}", String::from_utf8_lossy(&reply.body));
+        let all = self.all().await;
+        all.into_iter().find(|p| p.pipeline.name() == pipeline && p.revision.as_str() == revision).expect("the promotion")
+    }
+
+    pub async fn all(&self) -> Vec<Promotion> {
+        self.store.promotions(PromotionFilter { limit: Some(500), ..PromotionFilter::default() }).await.unwrap().items
+    }
+
+    /// Waits until a promotion is in the state.
+    pub async fn until(&self, id: PromotionId, state: &str) -> Promotion {
+        let mut last = String::new();
+        for _ in 0..1000 {
+            let promotion = self.store.promotion(id).await.unwrap().unwrap();
+            if promotion.state.name() == state {
+                return promotion;
+            }
+            last = format!("{:?}", promotion.state);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{id} never was {state}, it is {last}");
+    }
+}
+
+pub fn delivery(pipeline: &str, environment: &str, body: &[u8], key: &str) -> Delivery {
+    Delivery {
+        endpoint: format!("team/{pipeline}/{environment}").parse().unwrap(),
+        body: body.to_vec().into(),
+        signature: sign(Algorithm::Sha256, key.as_bytes(), body).into_bytes().into(),
+        source_address: "192.0.2.1".to_owned(),
+        request_id: "request-1".to_owned(),
+        traceparent: String::new(),
+    }
+}
+
+/// A success of the object in dev, now.
+pub fn success(revision: &str) -> Vec<u8> {
+    event(revision, &json!({}))
+}
+
+/// A success with some members replaced (a `null` removes one).
+pub fn event(revision: &str, changes: &Value) -> Vec<u8> {
+    let mut event = json!({
+        "involvedObject": {"kind": "HelmRelease", "namespace": "dev", "name": "podinfo", "uid": "5b3c4f0e-6a0e-4a5f-8e0c-1f1d6f5f7c21",
+            "apiVersion": "helm.toolkit.fluxcd.io/v2", "resourceVersion": resource_version().to_string()},
+        "severity": "info", "timestamp": Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "message": format!("Helm upgrade succeeded for release dev/podinfo with chart podinfo@{revision}"),
+        "reason": "UpgradeSucceeded", "metadata": {"revision": revision},
+        "reportingController": "helm-controller", "reportingInstance": "helm-controller-0"
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(event.as_object_mut().unwrap().remove(key)),
+            value => event[key] = value.clone(),
+        }
+    }
+    serde_json::to_vec(&event).unwrap()
+}
+
+/// Grows with each call, across processes too.
+fn resource_version() -> i64 {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let now = Timestamp::now().as_microsecond();
+    let before = LAST.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(now.max(last + 1))).unwrap();
+    now.max(before + 1)
+}
+
+pub fn json_of(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.body).unwrap()
+}
