@@ -7,7 +7,7 @@ SHELL := bash
 cache := $(or $(LOCKGATE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lockgate)
 target := wasm32-unknown-unknown
 # One list for every host build: cargo unifies features over the crates it is given, so another list would compile twice.
-crates := -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate
+crates := -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate -p lockgate-e2e
 setup := tests/setup.sh
 # The compiler for wasm32: the pinned toolchain's, or Debian's where rustup cannot fetch the target.
 wasm_cargo := export RUSTC; RUSTC=$$($(setup) wasm); cargo
@@ -16,10 +16,18 @@ wasm_cargo := export RUSTC; RUSTC=$$($(setup) wasm); cargo
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: demo
+demo: wasm build ## A signed Flux event becomes a commit, on this machine; KEEP=1 leaves it running
+	@export LOCKGATE_ENVOY; LOCKGATE_ENVOY=$$($(setup) envoy); target/debug/demo $(if $(filter-out 0,$(KEEP)),--keep)
+
+.PHONY: demo-stop
+demo-stop: ## Ends what make demo KEEP=1 left running
+	@if [ -x target/debug/demo ]; then target/debug/demo --stop; fi
+
 .PHONY: test
-test: lint wasm ## Lints and every test: on the host and under Node
+test: lint wasm wasm-panic ## Lints and every test: host, Node, the module in a host of its own, real Envoy
 	@$(setup) runner >/dev/null
-	@cargo test $(crates)
+	@export LOCKGATE_ENVOY; LOCKGATE_ENVOY=$$($(setup) envoy); cargo test $(crates)
 	@export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER; CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$$($(setup) runner); \
 	  $(wasm_cargo) test -p lockgate-core --target $(target)
 
@@ -41,14 +49,33 @@ lint: ## Format, clippy, core's dependencies against filter/core/dependencies.tx
 
 .PHONY: setup
 setup: ## Only what the targets bring once per machine: wasm32, Envoy, the test runner for Node, hey
-	@for tool in wasm runner; do $(setup) $$tool; done
+	@for tool in wasm envoy runner hey; do $(setup) $$tool; done
+
+.PHONY: build
+build: ## The lockgate binary (target/debug/lockgate) and the demo
+	@cargo build $(crates) --bin lockgate --bin demo
 
 .PHONY: wasm
 wasm: ## The filter module (target/wasm32-unknown-unknown/wasm/lockgate_filter.wasm)
 	@$(wasm_cargo) build -p lockgate-filter --target $(target) --profile wasm
 
+.PHONY: wasm-panic
+wasm-panic: # The same with a trigger for a panic, for the test that Envoy heals
+	@$(wasm_cargo) build -p lockgate-filter --target $(target) --profile wasm --features panic-trigger --target-dir target/panic
+
+.PHONY: bench
+bench: wasm ## The numbers of the README as ratios, with Envoy's own answers beside them; writes target/bench.json
+	@$(wasm_cargo) build -p lockgate-filter --target $(target) --profile wasm --example noop
+	@cargo build --release -p lockgate -p lockgate-e2e --bins
+	@export LOCKGATE_ENVOY; LOCKGATE_ENVOY=$$($(setup) envoy); LOCKGATE_BIN=$(CURDIR)/target/release/lockgate target/release/bench
+
+.PHONY: load
+load: wasm ## hey against the running demo, or an optimised stack of its own; prints a table
+	@export LOCKGATE_ENVOY LOCKGATE_HEY; LOCKGATE_ENVOY=$$($(setup) envoy); LOCKGATE_HEY=$$($(setup) hey); \
+	  cargo build --release -p lockgate -p lockgate-e2e --bins; LOCKGATE_BIN=$(CURDIR)/target/release/lockgate target/release/load
+
 .PHONY: clean
-clean: ## Removes what belongs to this checkout
+clean: demo-stop ## Removes what belongs to this checkout
 	@cargo clean -q
 
 .PHONY: clean-cache
