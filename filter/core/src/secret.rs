@@ -14,12 +14,35 @@ use crate::key::{Key, KeyError, KeyWarning};
 use crate::pipeline::document::{Fields, Reader, member};
 use crate::pipeline::{FieldError, Loaded};
 
+/// Bytes that are wiped when dropped and never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Sensitive(Zeroizing<Vec<u8>>);
+
+impl Sensitive {
+    /// Takes the bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// The bytes. Whoever asks sees to it that they go nowhere but to the peer they are for.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
 /// A Secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     namespace: String,
     name: String,
-    values: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    values: BTreeMap<String, Sensitive>,
 }
 
 impl fmt::Debug for Secret {
@@ -68,7 +91,7 @@ impl Secret {
     /// The bytes under a data key, verbatim.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.values.get(key).map(|value| value.as_slice())
+        self.values.get(key).map(Sensitive::bytes)
     }
 
     /// The data keys, in alphabetical order.
@@ -82,7 +105,7 @@ impl Secret {
         let mut keys = Vec::new();
         let mut remarks = Vec::new();
         for (name, value) in self.values.iter().filter(|(name, _)| is_hmac_key(name)) {
-            match Key::new(name, value) {
+            match Key::new(name, value.bytes()) {
                 Ok(key) => {
                     remarks.extend(key.warnings().into_iter().map(|warning| (name.clone(), KeyRemark::Warned(warning))));
                     keys.push(key);
@@ -130,15 +153,15 @@ impl Reader {
         }
     }
 
-    fn data(&mut self, path: &str, key: &str, value: &Value) -> Option<Zeroizing<Vec<u8>>> {
+    fn data(&mut self, path: &str, key: &str, value: &Value) -> Option<Sensitive> {
         let path = self.data_key(path, key);
         match value {
-            Value::Null => Some(Zeroizing::default()),
+            Value::Null => Some(Sensitive::default()),
             Value::String(text) => {
                 // YAML folds long base64 over lines; Kubernetes ignores the line ends.
                 let text: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect());
                 match STANDARD.decode(text.as_bytes()) {
-                    Ok(bytes) => Some(Zeroizing::new(bytes)),
+                    Ok(bytes) => Some(Sensitive::new(bytes)),
                     Err(_) => self.error(path, "expected base64; plain text goes under stringData"),
                 }
             }
@@ -146,11 +169,11 @@ impl Reader {
         }
     }
 
-    fn string_data(&mut self, path: &str, key: &str, value: &Value) -> Option<Zeroizing<Vec<u8>>> {
+    fn string_data(&mut self, path: &str, key: &str, value: &Value) -> Option<Sensitive> {
         let path = self.data_key(path, key);
         match value {
-            Value::Null => Some(Zeroizing::default()),
-            Value::String(text) => Some(Zeroizing::new(text.as_bytes().to_vec())),
+            Value::Null => Some(Sensitive::default()),
+            Value::String(text) => Some(Sensitive::new(text.as_bytes())),
             other => self.wrong_type(path, "a string (put it in quotes)", other),
         }
     }

@@ -26,5 +26,5 @@ pub use crate::markers::{ImagePart, Marker};
 pub use crate::mirror::commit::{Commit, CommitMeta, CommitOutcome, FileChange, SigningKey};
 pub use crate::mirror::index::{Occurrence, Search, Skipped};
 pub use crate::mirror::{CommitId, Mirror, Tips};
-pub use crate::remote::{Credentials, Remote, Sensitive};
+pub use crate::remote::{Credentials, Remote};
 pub use crate::url::{AddressPolicy, RemoteUrl, UrlError};

@@ -3,13 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use zeroize::Zeroizing;
+use lockgate_core::secret::Sensitive;
 
 use crate::url::RemoteUrl;
-
-/// Bytes that are wiped when dropped and never shown.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Sensitive(Zeroizing<Vec<u8>>);
 
 /// A remote repository and the means to reach it, as one promotion's Secret gives them.
 #[derive(Clone, Debug)]
@@ -51,28 +47,11 @@ pub enum Credentials {
     },
 }
 
-impl Sensitive {
-    /// Takes the bytes.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(Zeroizing::new(bytes.into()))
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 impl Remote {
     /// A remote without CA, proxy or a special ssh program.
     #[must_use]
     pub fn new(url: RemoteUrl, credentials: Credentials) -> Self {
         Self { url, credentials, ca: None, proxy: None, ssh_program: PathBuf::from("ssh") }
-    }
-}
-
-impl fmt::Debug for Sensitive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<redacted>")
     }
 }
 

@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lockgate_git::{Credentials, GitError, Mirror, Remote, Sensitive};
+use lockgate_core::secret::Sensitive;
+use lockgate_git::{Credentials, GitError, Mirror, Remote};
 use support::front::{Front, Settings};
 use support::{MARKER, Repo, promote, remote};
 

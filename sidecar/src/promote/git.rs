@@ -9,10 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lockgate_core::naming::{Destination, PROMOTION_TRAILER};
 use lockgate_core::pipeline::{GitStrategy, Push};
 use lockgate_core::promotion::{DoneDetail, FailureReason, Promotion};
-use lockgate_core::secret::Secret;
-use lockgate_git::{
-    Commit, CommitId, CommitMeta, CommitOutcome, Credentials, GitError, Marker, Mirror, Remote, RemoteUrl, Search, Sensitive,
-};
+use lockgate_core::secret::{Secret, Sensitive};
+use lockgate_git::{Commit, CommitId, CommitMeta, CommitOutcome, Credentials, GitError, Marker, Mirror, Remote, RemoteUrl, Search};
 
 use super::GitSettings;
 use super::attempt::{Context, Outcome};
