@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{After, FieldError, Pipeline};
+use super::{After, AppRef, FieldError, Pipeline};
 use crate::endpoint::{Endpoint, PipelineKey};
 use crate::key::Fingerprint;
 use crate::naming::Destination;
@@ -42,9 +42,7 @@ where
         shared_namespaces(pipeline, &mut found);
         colliding_branches(pipeline, &mut branches, &mut found);
     }
-    for pipeline in &pipelines {
-        shared_keys(pipeline, &senders, &mut findings);
-    }
+    findings.extend(shared_keys(&senders));
     findings
 }
 
@@ -92,35 +90,45 @@ fn secrets<'a>(
     }
 }
 
-fn shared_keys(pipeline: &Pipeline, senders: &BTreeMap<Fingerprint, Vec<Sender<'_>>>, findings: &mut Vec<Finding>) {
-    let mut own: Vec<Finding> = Vec::new();
-    for group in senders.values() {
-        for sender in group.iter().filter(|sender| sender.pipeline.key() == pipeline.key()) {
-            let same_app = |other: &&Sender<'_>| {
-                other.endpoint != sender.endpoint
-                    && (other.pipeline.key() == pipeline.key() || same_object(other.pipeline, pipeline))
-            };
-            let others: Vec<String> = group.iter().filter(same_app).map(|other| other.endpoint.to_string()).collect();
-            if others.is_empty() {
-                continue;
+/// A key is shared in the sense that matters by endpoints whose events name the same object: those of one pipeline, and of
+/// pipelines with equal `appRef`.
+fn shared_keys(senders: &BTreeMap<Fingerprint, Vec<Sender<'_>>>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for group in senders.values().filter(|group| group.len() > 1) {
+        let mut by_object: BTreeMap<_, Vec<&Sender<'_>>> = BTreeMap::new();
+        for sender in group {
+            let AppRef { group, kind, name, .. } = sender.pipeline.app_ref();
+            let sharing = by_object.entry((group, kind, name)).or_default();
+            // Two data keys of one Secret may hold the same bytes.
+            if sharing.last().is_none_or(|last| last.endpoint != sender.endpoint) {
+                sharing.push(sender);
             }
-            let message = format!(
-                "endpoint {} shares a key with {}: give each a key of its own, so that a signature is bound to its path",
-                sender.endpoint,
-                others.join(", ")
-            );
-            let warning = FieldError::new(format!("spec.environments[{}]", sender.index), message);
-            own.push(Finding { pipeline: pipeline.key().clone(), warning });
+        }
+        for sharing in by_object.values().filter(|sharing| sharing.len() > 1) {
+            findings.extend(sharing.iter().map(|sender| shared_key(sender, sharing)));
         }
     }
-    own.sort();
-    own.dedup();
-    findings.extend(own);
+    findings.sort();
+    findings.dedup();
+    findings
 }
 
-fn same_object(one: &Pipeline, other: &Pipeline) -> bool {
-    let (one, other) = (one.app_ref(), other.app_ref());
-    (&one.group, &one.kind, &one.name) == (&other.group, &other.kind, &other.name)
+fn shared_key(sender: &Sender<'_>, sharing: &[&Sender<'_>]) -> Finding {
+    let others = || sharing.iter().filter(|other| other.endpoint != sender.endpoint);
+    let mut names: Vec<String> = others().take(OTHERS_SHOWN).map(|other| other.endpoint.to_string()).collect();
+    let more = others().count().saturating_sub(OTHERS_SHOWN);
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    let message = format!(
+        "endpoint {} shares a key with {}: give each a key of its own, so that a signature is bound to its path",
+        sender.endpoint,
+        names.join(", ")
+    );
+    Finding {
+        pipeline: sender.pipeline.key().clone(),
+        warning: FieldError::new(format!("spec.environments[{}]", sender.index), message),
+    }
 }
 
 fn shared_namespaces(pipeline: &Pipeline, found: &mut impl FnMut(String, String)) {
@@ -156,3 +164,6 @@ fn colliding_branches(pipeline: &Pipeline, branches: &mut BTreeMap<String, Strin
         }
     }
 }
+
+/// Endpoints with the same key that one finding names.
+const OTHERS_SHOWN: usize = 5;
