@@ -42,7 +42,8 @@ impl fmt::Debug for Sensitive {
 pub struct Secret {
     namespace: String,
     name: String,
-    values: BTreeMap<String, Sensitive>,
+    /// In the order of the data keys: most Secrets have one, and ten thousand of them are held.
+    values: Box<[(Box<str>, Sensitive)]>,
 }
 
 impl fmt::Debug for Secret {
@@ -91,12 +92,13 @@ impl Secret {
     /// The bytes under a data key, verbatim.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.values.get(key).map(Sensitive::bytes)
+        let at = self.values.binary_search_by(|(name, _)| (**name).cmp(key)).ok()?;
+        self.values.get(at).map(|(_, value)| value.bytes())
     }
 
     /// The data keys, in alphabetical order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(String::as_str)
+        self.values.iter().map(|(name, _)| &**name)
     }
 
     /// The usable HMAC keys in alphabetical order of their data keys, and what is to be said about each data key.
@@ -107,10 +109,10 @@ impl Secret {
         for (name, value) in self.values.iter().filter(|(name, _)| is_hmac_key(name)) {
             match Key::new(name, value.bytes()) {
                 Ok(key) => {
-                    remarks.extend(key.warnings().into_iter().map(|warning| (name.clone(), KeyRemark::Warned(warning))));
+                    remarks.extend(key.warnings().into_iter().map(|warning| (name.to_string(), KeyRemark::Warned(warning))));
                     keys.push(key);
                 }
-                Err(error) => remarks.push((name.clone(), KeyRemark::Refused(error))),
+                Err(error) => remarks.push((name.to_string(), KeyRemark::Refused(error))),
             }
         }
         (keys, remarks)
@@ -130,19 +132,19 @@ impl Reader {
             let name = self.subdomain(&mut metadata, "name");
             (name, self.namespace(&mut metadata))
         });
-        let mut values = BTreeMap::new();
+        let mut values: BTreeMap<Box<str>, Sensitive> = BTreeMap::new();
         if let Some((path, map)) = self.map(&mut root, "data") {
             for (key, value) in map {
-                self.data(&path, key, value).map(|bytes| values.insert(key.clone(), bytes));
+                self.data(&path, key, value).map(|bytes| values.insert(key.as_str().into(), bytes));
             }
         }
         if let Some((path, map)) = self.map(&mut root, "stringData") {
             for (key, value) in map {
-                self.string_data(&path, key, value).map(|bytes| values.insert(key.clone(), bytes));
+                self.string_data(&path, key, value).map(|bytes| values.insert(key.as_str().into(), bytes));
             }
         }
         let (name, namespace) = names?;
-        Some(Secret { namespace: namespace?, name: name?, values })
+        Some(Secret { namespace: namespace?, name: name?, values: values.into_iter().collect() })
     }
 
     fn map<'a>(&mut self, root: &mut Fields<'a>, key: &'static str) -> Option<(String, &'a Map<String, Value>)> {

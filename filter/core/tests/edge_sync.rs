@@ -12,7 +12,7 @@ const SECOND: u64 = 1_000_000_000;
 const NOW: u64 = 1_795_000_000 * SECOND;
 
 fn record(name: &str, key: u8) -> Record {
-    Record { endpoint: name.parse().unwrap(), keys: Box::new([Key::new("", &[key; 32]).unwrap()]), rate_limit: None }
+    Record { endpoint: name.parse().unwrap(), keys: Arc::new([Key::new("", &[key; 32]).unwrap()]), rate_limit: None }
 }
 
 fn full(version: u64, instance: &str, records: Vec<Record>, next: Option<&str>) -> SyncAnswer {

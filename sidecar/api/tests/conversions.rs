@@ -1,6 +1,8 @@
 //! What is written to the wire is read back the same, and what is wrong is named.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
+use std::sync::Arc;
+
 use core::time::Duration;
 
 use lockgate_api::{WireError, v1};
@@ -34,7 +36,7 @@ fn settings() -> EdgeSettings {
 fn record() -> Record {
     Record {
         endpoint: "team-a/podinfo/dev".parse().unwrap(),
-        keys: Box::new([Key::new("", KEY).unwrap(), Key::new("", b"another key of 32 bytes, as it is").unwrap()]),
+        keys: Arc::new([Key::new("", KEY).unwrap(), Key::new("", b"another key of 32 bytes, as it is").unwrap()]),
         rate_limit: Some(RateLimit::new(3, Duration::from_secs(1)).unwrap()),
     }
 }

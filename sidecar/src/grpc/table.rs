@@ -108,19 +108,10 @@ impl Tables {
         snapshot
             .endpoints()
             .iter()
-            .filter(|(endpoint, entry)| !entry.keys.is_empty() || unsigned(endpoint))
-            .map(|(endpoint, entry)| {
-                while old.next_if(|old| old.endpoint < *endpoint).is_some() {}
-                match old.peek() {
-                    Some(old) if old.endpoint == *endpoint && *old.keys == *entry.keys && old.rate_limit == entry.rate_limit => {
-                        Arc::clone(old)
-                    }
-                    _ => Arc::new(Record {
-                        endpoint: endpoint.clone(),
-                        keys: entry.keys.iter().cloned().collect(),
-                        rate_limit: entry.rate_limit,
-                    }),
-                }
+            .filter(|record| !record.keys.is_empty() || unsigned(&record.endpoint))
+            .map(|record| {
+                while old.next_if(|old| old.endpoint < record.endpoint).is_some() {}
+                Arc::clone(old.peek().filter(|old| **old == record).unwrap_or(&record))
             })
             .collect()
     }

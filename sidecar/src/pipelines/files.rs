@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::disk::{Stamp, list};
-use super::snapshot::{Objects, Place, Problem, Severity};
+use super::snapshot::{Found, Objects, Place, Problem, Severity};
 use crate::yaml;
 
 /// The kinds that are read.
@@ -39,6 +39,15 @@ impl fmt::Display for ObjectId {
     }
 }
 
+/// An object's identity as it stands in the object: kind, namespace, name.
+pub(super) type ObjectKey<'a> = (Kind, &'a str, &'a str);
+
+impl ObjectId {
+    pub(super) fn of((kind, namespace, name): ObjectKey<'_>) -> Self {
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Object {
     Pipeline(Arc<Pipeline>),
@@ -46,16 +55,10 @@ pub enum Object {
 }
 
 impl Object {
-    fn id(&self) -> ObjectId {
+    pub(super) fn key(&self) -> ObjectKey<'_> {
         match self {
-            Self::Pipeline(pipeline) => ObjectId {
-                kind: Kind::Pipeline,
-                namespace: pipeline.key().namespace().to_owned(),
-                name: pipeline.key().name().to_owned(),
-            },
-            Self::Secret(secret) => {
-                ObjectId { kind: Kind::Secret, namespace: secret.namespace().to_owned(), name: secret.name().to_owned() }
-            }
+            Self::Pipeline(pipeline) => (Kind::Pipeline, pipeline.key().namespace(), pipeline.key().name()),
+            Self::Secret(secret) => (Kind::Secret, secret.namespace(), secret.name()),
         }
     }
 }
@@ -64,7 +67,7 @@ impl Object {
 #[derive(Debug, Default)]
 struct ParsedFile {
     /// In the file's order.
-    objects: Vec<(ObjectId, Placed)>,
+    objects: Vec<Arc<Found>>,
     problems: Vec<Problem>,
     /// Documents of kinds that are not read, as (line, kind).
     other: Vec<(usize, String)>,
@@ -72,6 +75,12 @@ struct ParsedFile {
 }
 
 impl ParsedFile {
+    /// The file's name, shared by all its objects.
+    fn file(&self, name: &Path) -> Arc<Path> {
+        let shared = self.objects.first().and_then(|found| found.place.as_ref());
+        shared.map_or_else(|| name.into(), |place| Arc::clone(&place.file))
+    }
+
     fn is_broken(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
@@ -112,15 +121,9 @@ pub fn read_files(paths: &[PathBuf]) -> Scan {
         .iter()
         .flat_map(|(file, parsed)| parsed.other.iter().map(|(line, kind)| (file.clone(), *line, kind.clone())))
         .collect();
-    let (placed, more) = assemble(&parsed, &BTreeMap::new());
+    let (objects, more) = assemble(&parsed, &Objects::default());
     problems.extend(more);
-    Scan { problems, objects: objects(&placed), other }
-}
-
-#[derive(Debug, Clone)]
-struct Placed {
-    place: Place,
-    object: Object,
+    Scan { problems, objects, other }
 }
 
 /// The watched folder as it was last read.
@@ -128,14 +131,14 @@ struct Placed {
 pub(super) struct Folder {
     dir: PathBuf,
     files: BTreeMap<PathBuf, (Option<Stamp>, Arc<ParsedFile>)>,
-    good: BTreeMap<ObjectId, Placed>,
+    good: Objects,
     problems: Vec<Problem>,
     unreadable: Option<String>,
 }
 
 impl Folder {
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, files: BTreeMap::new(), good: BTreeMap::new(), problems: Vec::new(), unreadable: None }
+        Self { dir, files: BTreeMap::new(), good: Objects::default(), problems: Vec::new(), unreadable: None }
     }
 
     /// Reads what changed; true when anything is different from before. A folder that cannot be listed changes nothing
@@ -184,7 +187,7 @@ impl Folder {
     }
 
     pub(super) fn objects(&self) -> Objects {
-        objects(&self.good)
+        self.good.clone()
     }
 
     pub(super) fn problems(&self) -> Vec<Problem> {
@@ -192,71 +195,52 @@ impl Folder {
     }
 }
 
-fn objects(placed: &BTreeMap<ObjectId, Placed>) -> Objects {
-    let mut objects = Objects::default();
-    for (id, Placed { place, object }) in placed {
-        objects.places.insert(id.clone(), place.clone());
-        match object {
-            Object::Pipeline(pipeline) => {
-                objects.pipelines.insert(pipeline.key().clone(), Arc::clone(pipeline));
-            }
-            Object::Secret(secret) => {
-                objects.secrets.insert((id.namespace.clone(), id.name.clone()), Arc::clone(secret));
-            }
-        }
-    }
-    objects
-}
-
 /// What counts, from what the files hold now and what counted before.
-fn assemble(
-    files: &BTreeMap<PathBuf, Arc<ParsedFile>>,
-    before: &BTreeMap<ObjectId, Placed>,
-) -> (BTreeMap<ObjectId, Placed>, Vec<Problem>) {
-    let mut places: BTreeMap<&ObjectId, Vec<Placed>> = BTreeMap::new();
+fn assemble(files: &BTreeMap<PathBuf, Arc<ParsedFile>>, before: &Objects) -> (Objects, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut broken = BTreeSet::new();
+    let mut found = Vec::new();
     for (file, parsed) in files {
         problems.extend(parsed.problems.iter().cloned());
         if parsed.is_broken() {
-            broken.insert(file);
+            broken.insert(file.as_path());
         }
-        for (id, placed) in &parsed.objects {
-            places.entry(id).or_default().push(placed.clone());
-        }
+        found.extend(parsed.objects.iter().cloned());
     }
-    let mut good = BTreeMap::new();
-    for (id, mut placed) in places {
-        if let ([_], Some(only)) = (placed.as_slice(), placed.first().cloned()) {
-            good.insert(id.clone(), only);
+    // Stable: of equal ones the order stays that of files and lines.
+    found.sort_by(|a, b| a.object.key().cmp(&b.object.key()));
+    let mut good: Vec<Arc<Found>> = Vec::with_capacity(found.len());
+    for same in found.chunk_by(|a, b| a.object.key() == b.object.key()) {
+        let [first, second, ..] = same else {
+            good.extend(same.iter().cloned());
             continue;
-        }
-        if let Some(last_good) = before.get(id) {
-            good.insert(id.clone(), last_good.clone());
-        }
-        placed.sort_by(|a, b| (&a.place.file, a.place.line).cmp(&(&b.place.file, b.place.line)));
-        for (at, here) in placed.iter().enumerate() {
-            let other = placed
-                .iter()
-                .enumerate()
-                .find(|(index, _)| *index != at)
-                .map_or_else(String::new, |(_, other)| format!("{}:{}", other.place.file.display(), other.place.line));
-            problems.push(Problem {
-                severity: Severity::Error,
-                file: Some(here.place.file.clone()),
-                line: here.place.line,
-                path: "metadata.name".to_owned(),
-                message: format!("{id} is also defined at {other}: neither counts"),
-                object: Some(id.clone()),
-            });
+        };
+        good.extend(before.find(first.object.key()).cloned());
+        for here in same {
+            let other = if Arc::ptr_eq(here, first) { second } else { first };
+            problems.push(twice(here, other));
         }
     }
-    for (id, last_good) in before {
-        if broken.contains(&last_good.place.file) && !good.contains_key(id) {
-            good.insert(id.clone(), last_good.clone());
-        }
+    let held_back = before.iter().filter(|found| {
+        let in_broken_file = found.place.as_ref().is_some_and(|place| broken.contains(&*place.file));
+        in_broken_file && good.binary_search_by(|other| other.object.key().cmp(&found.object.key())).is_err()
+    });
+    let held_back: Vec<Arc<Found>> = held_back.cloned().collect();
+    good.extend(held_back);
+    (Objects::new(good), problems)
+}
+
+fn twice(here: &Found, other: &Found) -> Problem {
+    let id = ObjectId::of(here.object.key());
+    let at = other.place.as_ref().map(|place| format!("{}:{}", place.file.display(), place.line)).unwrap_or_default();
+    Problem {
+        severity: Severity::Error,
+        file: here.place.as_ref().map(|place| place.file.to_path_buf()),
+        line: here.place.as_ref().map_or(0, |place| place.line),
+        path: "metadata.name".to_owned(),
+        message: format!("{id} is also defined at {at}: neither counts"),
+        object: Some(id),
     }
-    (good, problems)
 }
 
 fn read_file(file: &Path, known: Option<&[u8; 32]>) -> ParsedFile {
@@ -365,7 +349,7 @@ fn keep<T>(
     match loaded {
         Ok(loaded) => {
             let object = wrap(loaded.value);
-            let id = object.id();
+            let id = ObjectId::of(object.key());
             parsed.problems.extend(loaded.warnings.into_iter().map(|error| problem(Severity::Warning, error, Some(id.clone()))));
             let environments = match &object {
                 Object::Pipeline(pipeline) => {
@@ -373,7 +357,8 @@ fn keep<T>(
                 }
                 Object::Secret(_) => Arc::default(),
             };
-            parsed.objects.push((id, Placed { place: Place { file: file.to_owned(), line: here, environments }, object }));
+            let place = Place { file: parsed.file(file), line: here, environments };
+            parsed.objects.push(Arc::new(Found { object, place: Some(place) }));
         }
         Err(errors) => parsed.problems.extend(errors.into_iter().map(|error| problem(Severity::Error, error, called.clone()))),
     }

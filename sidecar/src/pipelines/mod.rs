@@ -11,7 +11,6 @@ mod snapshot;
 mod watch;
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     io,
     path::{Path, PathBuf},
@@ -22,10 +21,13 @@ use jiff::Timestamp;
 use lockgate_core::{pipeline::Pipeline, secret::Secret};
 use tokio::sync::watch as channel;
 
-use self::{files::Folder, snapshot::Objects};
+use self::{
+    files::Folder,
+    snapshot::{Found, Objects},
+};
 pub use self::{
     files::{Kind, Object, ObjectId, Scan, read_files},
-    snapshot::{EndpointEntry, Problem, Severity, Snapshot},
+    snapshot::{Problem, Severity, Snapshot},
 };
 
 /// A handle on the current Pipelines and Secrets. A clone is the same catalog.
@@ -56,14 +58,10 @@ impl Catalog {
 
     /// A catalog of given values that never changes by itself.
     pub fn fixed(pipelines: Vec<Pipeline>, secrets: Vec<Secret>) -> Self {
-        let objects = Objects {
-            pipelines: pipelines.into_iter().map(|pipeline| (pipeline.key().clone(), Arc::new(pipeline))).collect(),
-            secrets: secrets
-                .into_iter()
-                .map(|secret| ((secret.namespace().to_owned(), secret.name().to_owned()), Arc::new(secret)))
-                .collect(),
-            places: BTreeMap::new(),
-        };
+        let pipelines = pipelines.into_iter().map(|pipeline| Object::Pipeline(Arc::new(pipeline)));
+        let secrets = secrets.into_iter().map(|secret| Object::Secret(Arc::new(secret)));
+        let found = pipelines.chain(secrets).map(|object| Arc::new(Found { object, place: None }));
+        let objects = Objects::new(found.collect());
         Self::with(None, Snapshot::build(first_version(), objects, Vec::new()))
     }
 

@@ -1,23 +1,23 @@
 //! One consistent view of all Pipelines and Secrets, with the endpoints that follow from them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use lockgate_core::{
+    edge::Record,
     endpoint::{Endpoint, PipelineKey},
     key::Key,
-    limit::RateLimit,
     pipeline::{Pipeline, lint},
     secret::Secret,
 };
 
 use serde_json::{Value, json};
 
-use super::files::{Kind, ObjectId};
+use super::files::{Kind, Object, ObjectId, ObjectKey};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -85,19 +85,61 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What counts, with where each object was found.
+/// An object, and where it was found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) object: Object,
+    /// `None` for one that was made from values.
+    pub(super) place: Option<Place>,
+}
+
+/// What counts: each object once, in the order of kind, namespace and name. A clone shares the list.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Objects {
-    pub(super) pipelines: BTreeMap<PipelineKey, Arc<Pipeline>>,
-    /// By (namespace, name).
-    pub(super) secrets: BTreeMap<(String, String), Arc<Secret>>,
-    pub(super) places: BTreeMap<ObjectId, Place>,
+pub(super) struct Objects(Arc<[Arc<Found>]>);
+
+impl Objects {
+    /// `found` holds no two objects with the same key.
+    pub(super) fn new(mut found: Vec<Arc<Found>>) -> Self {
+        found.sort_by(|a, b| a.object.key().cmp(&b.object.key()));
+        Self(found.into())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Found>> {
+        self.0.iter()
+    }
+
+    pub(super) fn find(&self, key: ObjectKey<'_>) -> Option<&Arc<Found>> {
+        let at = self.0.binary_search_by(|found| found.object.key().cmp(&key)).ok()?;
+        self.0.get(at)
+    }
+
+    fn pipeline(&self, key: &PipelineKey) -> Option<&Arc<Pipeline>> {
+        match &self.find((Kind::Pipeline, key.namespace(), key.name()))?.object {
+            Object::Pipeline(pipeline) => Some(pipeline),
+            Object::Secret(_) => None,
+        }
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
+        match &self.find((Kind::Secret, namespace, name))?.object {
+            Object::Secret(secret) => Some(secret),
+            Object::Pipeline(_) => None,
+        }
+    }
+
+    /// In the order of their names.
+    fn pipelines(&self) -> impl Iterator<Item = &Arc<Pipeline>> {
+        self.0.iter().filter_map(|found| match &found.object {
+            Object::Pipeline(pipeline) => Some(pipeline),
+            Object::Secret(_) => None,
+        })
+    }
 }
 
 /// Where an object was found.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    pub(super) file: PathBuf,
+    pub(super) file: Arc<Path>,
     /// 1-based.
     pub(super) line: usize,
     /// Lines of a Pipeline's environments, for what is found out about them later.
@@ -114,40 +156,31 @@ impl Place {
     }
 }
 
-/// What the edge needs to know of an endpoint. One without keys does not exist there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EndpointEntry {
-    pub keys: Arc<[Key]>,
-    pub rate_limit: Option<RateLimit>,
-}
-
 /// Never changes; see [`Catalog`](super::Catalog) for how the next one comes.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Grows with each change, by at least one.
     pub version: u64,
     objects: Objects,
-    endpoints: BTreeMap<Endpoint, EndpointEntry>,
+    endpoints: Arc<[Arc<Record>]>,
     problems: Vec<Problem>,
 }
 
 impl Snapshot {
     pub(super) fn build(version: u64, objects: Objects, problems: Vec<Problem>) -> Self {
-        let endpoints = objects.pipelines.values().flat_map(|pipeline| endpoints(pipeline, &objects)).collect();
-        let mut snapshot = Self { version, objects, endpoints, problems };
-        let findings = lint(snapshot.objects.pipelines.values().map(Arc::as_ref), |namespace, name| {
+        let mut endpoints: Vec<Arc<Record>> = objects.pipelines().flat_map(|pipeline| endpoints(pipeline, &objects)).collect();
+        endpoints.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+        let mut snapshot = Self { version, objects, endpoints: endpoints.into(), problems };
+        let findings = lint(snapshot.objects.pipelines().map(Arc::as_ref), |namespace, name| {
             snapshot.secret(namespace, name).map(Arc::as_ref)
         });
         for finding in findings {
-            let id = ObjectId {
-                kind: Kind::Pipeline,
-                namespace: finding.pipeline.namespace().to_owned(),
-                name: finding.pipeline.name().to_owned(),
-            };
-            let place = snapshot.objects.places.get(&id);
+            let key = (Kind::Pipeline, finding.pipeline.namespace(), finding.pipeline.name());
+            let id = ObjectId::of(key);
+            let place = snapshot.objects.find(key).and_then(|found| found.place.as_ref());
             snapshot.problems.push(Problem {
                 severity: Severity::Warning,
-                file: place.map(|place| place.file.clone()),
+                file: place.map(|place| place.file.to_path_buf()),
                 line: place.map_or(0, |place| place.line_of(&finding.warning.path)),
                 path: finding.warning.path,
                 message: finding.warning.message,
@@ -162,26 +195,27 @@ impl Snapshot {
     }
 
     pub fn pipeline(&self, key: &PipelineKey) -> Option<&Arc<Pipeline>> {
-        self.objects.pipelines.get(key)
+        self.objects.pipeline(key)
     }
 
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
-        self.objects.secrets.get(&(namespace.to_owned(), name.to_owned()))
+        self.objects.secret(namespace, name)
     }
 
     /// The active keys of an endpoint; empty for one that does not exist or has none.
     pub fn endpoint_keys(&self, endpoint: &Endpoint) -> &[Key] {
-        self.endpoints.get(endpoint).map_or(&[], |entry| &entry.keys)
+        let at = self.endpoints.binary_search_by(|record| record.endpoint.cmp(endpoint));
+        at.ok().and_then(|at| self.endpoints.get(at)).map_or(&[], |record| &record.keys)
     }
 
     /// Every endpoint of every Pipeline, those without keys too, in order.
-    pub fn endpoints(&self) -> &BTreeMap<Endpoint, EndpointEntry> {
+    pub fn endpoints(&self) -> &[Arc<Record>] {
         &self.endpoints
     }
 
     /// In the order of their names.
     pub fn pipelines(&self) -> impl Iterator<Item = &Arc<Pipeline>> {
-        self.objects.pipelines.values()
+        self.objects.pipelines()
     }
 
     pub fn problems(&self) -> &[Problem] {
@@ -221,13 +255,13 @@ impl Snapshot {
     }
 }
 
-fn endpoints(pipeline: &Pipeline, objects: &Objects) -> Vec<(Endpoint, EndpointEntry)> {
+fn endpoints(pipeline: &Pipeline, objects: &Objects) -> Vec<Arc<Record>> {
     let namespace = pipeline.key().namespace();
-    let entry = |endpoint: Endpoint| {
+    let record = |endpoint: Endpoint| {
         let rules = pipeline.endpoint_rules(endpoint.environment());
-        let secret = rules.secret_ref.and_then(|name| objects.secrets.get(&(namespace.to_owned(), name)));
+        let secret = rules.secret_ref.and_then(|name| objects.secret(namespace, &name));
         let keys = secret.map(|secret| secret.hmac_keys().0).unwrap_or_default();
-        (endpoint, EndpointEntry { keys: keys.into(), rate_limit: rules.rate_limit })
+        Arc::new(Record { endpoint, keys: keys.into(), rate_limit: rules.rate_limit })
     };
-    pipeline.endpoints().map(entry).collect()
+    pipeline.endpoints().map(record).collect()
 }

@@ -12,7 +12,7 @@ pub struct Record {
     /// The endpoint.
     pub endpoint: Endpoint,
     /// The active keys. None: the endpoint exists only where unsigned events are allowed.
-    pub keys: Box<[Key]>,
+    pub keys: Arc<[Key]>,
     /// The pipeline's own limit, if it has one.
     pub rate_limit: Option<RateLimit>,
 }

@@ -67,7 +67,7 @@ impl Reader {
         let url = address?;
         let forge = self.forge(&mut fields, forge, &url)?;
         let base_branch = base_branch?;
-        Some(Strategy::PullRequest(PullRequest {
+        Some(Strategy::PullRequest(Box::new(PullRequest {
             forge,
             url,
             base_branch,
@@ -77,7 +77,7 @@ impl Reader {
             merge_method,
             labels,
             reviewers,
-        }))
+        })))
     }
 
     fn older_pull_request(&mut self, mut fields: Fields<'_>) -> Option<Strategy> {
@@ -87,7 +87,7 @@ impl Reader {
         let secret_ref = self.older_secret_ref(&mut fields);
         self.no_more_keys(&fields);
         let url = url?;
-        Some(Strategy::PullRequest(PullRequest {
+        Some(Strategy::PullRequest(Box::new(PullRequest {
             forge: self.forge(&mut fields, forge, &url)?,
             url,
             base_branch: base_branch?,
@@ -97,7 +97,7 @@ impl Reader {
             merge_method: None,
             labels: Vec::new(),
             reviewers: Vec::new(),
-        }))
+        })))
     }
 
     fn forge(&mut self, fields: &mut Fields<'_>, written: Option<Forge>, url: &str) -> Option<Forge> {

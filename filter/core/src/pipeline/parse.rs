@@ -114,7 +114,8 @@ impl Reader {
             self.error::<()>(fields.at("targets"), "is missing; write targets: [] for none");
         }
         let items = self.items(&mut fields, "targets");
-        let targets = items.into_iter().filter_map(|(item, path)| self.target(item, path)).collect();
+        let mut targets: Vec<Target> = items.into_iter().filter_map(|(item, path)| self.target(item, path)).collect();
+        targets.shrink_to_fit();
         let promotion = self.optional_mapping(&mut fields, "promotion").map(|fields| self.promotion(fields));
         self.no_more_keys(&fields);
         Some(Environment { name: name?, targets, promotion })

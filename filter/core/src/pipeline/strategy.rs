@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// How a promotion is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// A pull request on a forge.
-    PullRequest(PullRequest),
+    /// A pull request on a forge. Boxed: it is by far the largest, and most of ten thousand pipelines may be of another kind.
+    PullRequest(Box<PullRequest>),
     /// An event for notification-controller and the event stream.
     Notification,
     /// A branch, or a commit on the base branch, of a plain git server.
