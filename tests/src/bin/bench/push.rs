@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lockgate_e2e::repository::Repository;
 use lockgate_e2e::stack::NAMESPACE;
-use lockgate_e2e::{App, AppSpec, Strategy};
+use lockgate_e2e::{App, AppSpec, Options, Strategy};
 use tempfile::TempDir;
 
 use super::client;
@@ -42,8 +42,12 @@ pub fn run(report: &mut Report) -> Result<()> {
 
 /// Milliseconds from the request to the answer that says Done.
 fn pushes(fixture: &Fixture, url: &str) -> Result<Vec<f64>> {
-    let plan =
-        Plan { apps: vec![AppSpec::new(MARKED, Strategy::GitBranch)], repository: url.to_owned(), insecure: Some(url.to_owned()) };
+    let plan = Plan {
+        apps: vec![AppSpec::new(MARKED, Strategy::GitBranch)],
+        repository: url.to_owned(),
+        insecure: Some(url.to_owned()),
+        edge: Options::LIFTED,
+    };
     let world = World::start(&plan)?;
     let config = Config::new(&world.bootstrap()?)?;
     let _envoy = Proxy::start(world.path(), &config)?;

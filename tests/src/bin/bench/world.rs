@@ -38,13 +38,15 @@ pub struct Plan {
     pub repository: String,
     /// A prefix that is allowed without encryption.
     pub insecure: Option<String>,
+    /// The section `edge` of the configuration; lifts the limits unless it says otherwise.
+    pub edge: &'static str,
 }
 
 impl Plan {
     /// `count` pipelines that only notify.
     pub fn notifying(count: usize) -> Self {
         let apps = (0..count).map(|number| AppSpec::new(&format!("app-{number}"), Strategy::Notification)).collect();
-        Self { apps, repository: String::new(), insecure: None }
+        Self { apps, repository: String::new(), insecure: None, edge: Options::LIFTED }
     }
 }
 
@@ -55,7 +57,7 @@ impl World {
         let folder = Folder::create(&root.join("pipelines"))?;
         folder.write("manual.yaml", &manual())?;
         let apps = plan.apps.iter().map(|app| folder.add(app, NAMESPACE, &plan.repository)).collect::<Result<Vec<_>>>()?;
-        let sidecar = Sidecar::prepare(root, WAIT, Options::LIFTED)?;
+        let sidecar = Sidecar::prepare(root, WAIT, plan.edge)?;
         if let Some(prefix) = &plan.insecure {
             let text = fs::read_to_string(sidecar.configuration())?;
             fs::write(sidecar.configuration(), text.replace("allowInsecure: [", &format!("allowInsecure: [\"{prefix}\", ")))?;
