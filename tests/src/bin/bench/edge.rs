@@ -17,12 +17,12 @@ use super::table::{Report, median, quantile};
 use super::world::{self, MANUAL, Plan, World};
 use super::{server, usage};
 
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 41;
 /// Requests per row and round: over 16 connections, and over one.
-const MANY: usize = 1600;
-const FEW: usize = 200;
+const MANY: usize = 800;
+const FEW: usize = 100;
 /// Rounds before the first that counts: V8 compiles what is hot a second time, in the background.
-const WARM_UP: usize = 4;
+const WARM_UP: usize = 6;
 
 /// One way to answer a request.
 struct Way {
