@@ -7,14 +7,14 @@ SHELL := bash
 cache := $(or $(LOCKGATE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lockgate)
 target := wasm32-unknown-unknown
 # One list for every host build: cargo unifies features over the crates it is given, so another list would compile twice.
-crates := -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate -p lockgate-e2e
+crates := -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate-forge -p lockgate-forge-fakes -p lockgate -p lockgate-e2e
 setup := tests/setup.sh
 # The compiler for wasm32: the pinned toolchain's, or Debian's where rustup cannot fetch the target.
 wasm_cargo := export RUSTC; RUSTC=$$($(setup) wasm); cargo
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: wasm build ## A signed Flux event becomes a commit, on this machine; KEEP=1 leaves it running
@@ -27,19 +27,27 @@ demo-stop: ## Ends what make demo KEEP=1 left running
 .PHONY: test
 test: lint wasm wasm-panic ## Lints and every test: host, Node, the module in a host of its own, real Envoy
 	@$(setup) runner >/dev/null
-	@export LOCKGATE_ENVOY; LOCKGATE_ENVOY=$$($(setup) envoy); cargo test $(crates)
+	@export LOCKGATE_ENVOY LOCKGATE_CONTRACT LOCKGATE_AZURE_CLIENT LOCKGATE_FORGE_CLIENTS; LOCKGATE_ENVOY=$$($(setup) envoy); \
+	  LOCKGATE_CONTRACT=$$($(setup) contract); LOCKGATE_AZURE_CLIENT=$$($(setup) azure-client); \
+	  LOCKGATE_FORGE_CLIENTS=$$($(setup) forge-clients); cargo test $(crates)
 	@export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER; CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$$($(setup) runner); \
 	  $(wasm_cargo) test -p lockgate-core --target $(target)
 
+.PHONY: e2e
+e2e: wasm build ## The heavy real servers: Gitea (built once per machine with Go, 4 to 5 minutes), and the pull requests on it
+	@export LOCKGATE_ENVOY LOCKGATE_GITEA; LOCKGATE_ENVOY=$$($(setup) envoy); LOCKGATE_GITEA=$$($(setup) gitea); \
+	  cargo test $(crates) --test 'e2e_*'
+
 .PHONY: check
 check: lint ## The inner loop: format, lints, docs, the tests of the host crates but not those with Envoy
-	@RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate
+	@RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate-forge -p lockgate
 	@cargo test -q $(crates) --lib
 
 .PHONY: lint
 lint: ## Format, clippy, core's dependencies against filter/core/dependencies.txt, core and filter for wasm32
 	@cargo fmt --all --check
 	@cargo clippy -q $(crates) --all-targets -- -D warnings
+	@cargo clippy -q $(crates) --test 'e2e_*' -- -D warnings
 	@diff filter/core/dependencies.txt <(cargo tree -p lockgate-core -e normal --prefix none -f '{p}' | cut -d' ' -f1 | sort -u) \
 	  || { echo 'lint: filter/core/dependencies.txt (<) and what core uses (>) differ'; exit 1; }
 	@$(wasm_cargo) check -q -p lockgate-core --target $(target)
@@ -48,8 +56,8 @@ lint: ## Format, clippy, core's dependencies against filter/core/dependencies.tx
 	  *) cargo clippy -q -p lockgate-filter --target $(target) -- -D warnings ;; esac
 
 .PHONY: setup
-setup: ## Only what the targets bring once per machine: wasm32, Envoy, the test runner for Node, hey
-	@for tool in wasm envoy runner hey; do $(setup) $$tool; done
+setup: ## Only what the targets bring once per machine: wasm32, Envoy, the test runner for Node, hey, what the forges' tests compare with
+	@for tool in wasm envoy runner hey contract azure-client forge-clients; do $(setup) $$tool; done
 
 .PHONY: build
 build: ## The lockgate binary (target/debug/lockgate) and the demo
@@ -79,5 +87,5 @@ clean: demo-stop ## Removes what belongs to this checkout
 	@cargo clean -q
 
 .PHONY: clean-cache
-clean-cache: ## Removes what is kept once per machine (Envoy, the test runner)
+clean-cache: ## Removes what is kept once per machine (Envoy, Gitea, the test runner)
 	rm -rf '$(cache)'

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings one tool that Lockgate's targets need and prints its path: tests/setup.sh envoy|wasm|runner|hey
+# Brings one tool that Lockgate's targets need and prints its path:
+# tests/setup.sh envoy|wasm|runner|hey|contract|azure-client|forge-clients|gitea
 #
 # Nothing is done, and nothing but the path printed, when the tool is there. What has to be downloaded or built lands once per
 # machine in the cache folder, one folder per name and version. It is made under another name, tried, and then moved into place,
@@ -9,6 +10,9 @@ cd "$(dirname "$0")/.."
 
 envoy_version=1.40.0
 target=wasm32-unknown-unknown
+contract=sidecar/forge/tests/contract
+azure_lock=sidecar/forge/tests/clients/azure/package-lock.json
+forge_clients=sidecar/forge/tests/clients/requirements.txt
 cache=${LOCKGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockgate}
 
 main() {
@@ -17,7 +21,11 @@ main() {
         wasm) wasm_compiler ;;
         runner) once "wasm-bindgen-$(bindgen_version)" bin/wasm-bindgen-test-runner install_runner ;;
         hey) command -v hey || { packages hey && command -v hey; } ;;
-        *) die "usage: tests/setup.sh envoy|wasm|runner|hey" ;;
+        contract) once "contract-$(sha256sum "$contract/package-lock.json" | cut -c1-16)" run install_contract ;;
+        azure-client) once "$(azure_client)" node_modules/azure-devops-node-api/WebApi.js install_azure_client ;;
+        forge-clients) once "forge-clients-$(sha256sum "$forge_clients" | cut -c1-12)" bin/python install_forge_clients ;;
+        gitea) once "gitea-$(server_version gitea code.gitea.io/gitea)" gitea install_gitea ;;
+        *) die "usage: tests/setup.sh envoy|wasm|runner|hey|contract|azure-client|forge-clients|gitea" ;;
     esac
 }
 
@@ -69,6 +77,14 @@ install_envoy() {
     "$1/bin/envoy" --version | grep -F "/$envoy_version/"
 }
 
+# A Python with the clients of forges that others wrote. It is started by its path; its start scripts are not used.
+install_forge_clients() {
+    say "clients of forges from PyPI (2 MB)"
+    python3 -m venv "$1" 2>/dev/null || { packages python3-venv && python3 -m venv --clear "$1"; }
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r "$forge_clients" &&
+        "$1/bin/python" -c 'import atlassian, gitlab'
+}
+
 bindgen_version() {
     awk '$1 == "name" {name = $3} $1 == "version" && name == "\"wasm-bindgen\"" {gsub(/"/, "", $3); print $3; exit}' Cargo.lock
 }
@@ -81,6 +97,34 @@ install_runner() {
     CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off cargo install wasm-bindgen-cli --version "$version" \
         --bin wasm-bindgen-test-runner --root "$1" --no-track
     "$1/bin/wasm-bindgen-test-runner" --version
+}
+
+# What forges publish about their interfaces, and what checks against it: run SCRIPT is Node with that folder as its argument.
+install_contract() {
+    say "descriptions of the forges' interfaces from npm (about 50 MB, 10 MB kept)"
+    command -v npm >/dev/null || packages nodejs npm
+    cp "$contract/package.json" "$contract/package-lock.json" "$1"
+    (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel error) || return 1
+    find "$1/node_modules/@octokit/openapi/generated" -type f ! -name api.github.com.json -delete
+    printf '#!/bin/sh\nexec node "$1" "$(dirname "$0")"\n' >"$1/run"
+    chmod +x "$1/run"
+    echo '{"method": "GET", "path": "/repos/o/r/pulls", "query": "", "body": null, "status": 200, "answer": []}' |
+        "$1/run" "$contract/github.mjs"
+}
+
+# Microsoft's client of Azure DevOps, which the forge's tests run beside ours. Its name holds the digest of the lock file.
+azure_client() {
+    printf 'azure-client-%s' "$(sha256sum "$azure_lock" | cut -c1-16)"
+}
+
+# npm checks each archive against the lock file's digests. The proof is that it loads; "once" wants an executable file.
+install_azure_client() {
+    say "azure-devops-node-api from npm (4 MB)"
+    command -v npm >/dev/null || packages nodejs npm
+    cp "${azure_lock%/*}"/package{,-lock}.json "$1"
+    npm ci --prefix "$1" --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
+    chmod +x "$1/node_modules/azure-devops-node-api/WebApi.js"
+    node -e 'new (require(process.argv[1]).WebApi)("http://localhost", null)' "$1/node_modules/azure-devops-node-api/WebApi.js"
 }
 
 # Prints a rustc that can build for the target: the pinned toolchain's, else Debian's (package rustc-web of the security archive).
@@ -119,6 +163,47 @@ build_sysroot() {
     chmod +x "$1/bin/rustc"
     echo 'pub fn one() -> String { 1.to_string() }' | "$1/bin/rustc" --target "$target" --crate-type cdylib -C lto -C opt-level=1 -o "$1/probe.wasm" -
     rm "$1/probe.wasm"
+}
+
+# server_version FOLDER MODULE: the version that tests/servers/FOLDER/go.mod pins.
+server_version() {
+    awk -v module="$2" '$1 == "require" {$1 = ""; $0 = $0} $1 == module {sub(/^v/, "", $2); print $2; exit}' "tests/servers/$1/go.mod"
+}
+
+# go_program FOLDER PACKAGE FILE: builds a program that tests/servers/FOLDER pins. The build cache lies beside FILE and is
+# removed (gigabytes); the modules stay in Go's own cache. Further arguments are for the compiler.
+go_program() {
+    local module=tests/servers/$1 package=$2 file=$3 needed
+    shift 3
+    needed=$(awk '$1 == "go" {print $2}' "$module/go.mod")
+    command -v go >/dev/null || { say "Go is missing: $needed or newer, or 1.21 and newer, which fetches it (https://go.dev/dl)"; return 1; }
+    (cd "$module" && go version) || { say "Go $needed or newer is needed (or 1.21 and newer with GOTOOLCHAIN=auto, which fetches it)"; return 1; }
+    (cd "$module" && GOCACHE="$file.cache" GOFLAGS="-mod=readonly ${GOFLAGS:-}" \
+        go build -v -trimpath -buildvcs=false -ldflags '-s -w' -o "$file" "$@" "$package" 2>&1) | count_packages || return 1
+    rm -rf "$file.cache"
+}
+
+# Go names each package that it has compiled: hundreds. They are counted, everything else is shown.
+count_packages() {
+    local line count=0
+    while IFS= read -r line; do
+        if [[ $line == *[\ :]* ]]; then
+            printf '%s\n' "$line"
+        elif ((++count % 250 == 0)); then
+            say "$count packages compiled"
+        fi
+    done
+}
+
+# SQLite is C. The binary reads templates and translations from its folder.
+install_gitea() {
+    command -v "${CC:-gcc}" >/dev/null || packages gcc libc6-dev
+    say "Gitea, compiled here (4 to 5 minutes on two cores, about 1 GB of modules)"
+    CGO_ENABLED=1 go_program gitea code.gitea.io/gitea "$1/gitea" -tags 'sqlite sqlite_unlock_notify' || return 1
+    local module
+    module=$(cd tests/servers/gitea && go list -m -f '{{.Dir}}' code.gitea.io/gitea) || return 1
+    (cd "$module" && cp -r --no-preserve=mode templates options public "$1") || return 1
+    "$1/gitea" --version && go version -m "$1/gitea" | grep -E "^\s+(mod|dep)\s+code.gitea.io/gitea\s"
 }
 
 main "$@"

@@ -7,6 +7,8 @@ use anyhow::{Result, bail};
 
 /// The Envoy that the tests were written against.
 const ENVOY: &str = "envoy-1.40.0";
+/// The Gitea that `tests/servers/gitea/go.mod` pins.
+const GITEA: &str = "gitea-1.26.0";
 
 /// The workspace that this crate was built in.
 pub fn workspace() -> PathBuf {
@@ -20,6 +22,14 @@ pub fn workspace() -> PathBuf {
 /// There is no such file.
 pub fn envoy() -> Result<PathBuf> {
     existing("LOCKGATE_ENVOY", cache().join(ENVOY).join("bin/envoy"), "Envoy", "make test")
+}
+
+/// `LOCKGATE_GITEA`, else the binary in the cache folder; its templates lie beside it.
+///
+/// # Errors
+/// There is no such file.
+pub fn gitea() -> Result<PathBuf> {
+    existing("LOCKGATE_GITEA", cache().join(GITEA).join("gitea"), "Gitea", "make e2e")
 }
 
 /// `LOCKGATE_WASM`, else the module that `make wasm` builds.

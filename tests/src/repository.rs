@@ -102,7 +102,7 @@ fn manifest(namespace: &str, app: &str, environment: &str) -> String {
     )
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
+pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new("git");
     // The user's own settings must not decide what a test sees.
     command

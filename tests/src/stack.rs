@@ -15,6 +15,7 @@ use crate::certificates::Certificates;
 use crate::client::{Edge, Request};
 use crate::envoy::{Bootstrap, Envoy};
 use crate::repository::Repository;
+use crate::shared::Logs;
 use crate::sidecar::Sidecar;
 
 /// The namespace of all pipelines of a stack.
@@ -162,11 +163,6 @@ impl Stack {
         Ok(())
     }
 
-    /// The ends of both logs.
-    pub fn logs(&self) -> String {
-        format!("{}\n{}", self.sidecar.tail(), self.envoy.tail())
-    }
-
     /// What a person or a script needs to go on with the first application: names and values of `target/demo.env`.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let app = self.apps.first();
@@ -190,5 +186,12 @@ impl Stack {
         self.sidecar.leave_running();
         self.envoy.leave_running();
         self.directory.keep()
+    }
+}
+
+impl Logs for Stack {
+    /// The ends of both logs.
+    fn logs(&self) -> String {
+        format!("{}\n{}", self.sidecar.tail(), self.envoy.tail())
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lockgate_e2e::event::sign;
-use lockgate_e2e::{Answer, App, AppSpec, Lease, Options, Request, Shared, Stack, Strategy, artifacts};
+use lockgate_e2e::{Answer, App, AppSpec, Lease, Logs, Options, Request, Shared, Stack, Strategy, artifacts};
 
 static STACK: Shared = Shared::new();
 /// These tests stop and start the one sidecar: one at a time.

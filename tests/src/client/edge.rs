@@ -177,8 +177,23 @@ impl Connection {
 /// # Errors
 /// Nobody listens, or no complete answer came.
 pub fn plain_get(address: SocketAddr, path: &str) -> Result<Answer> {
+    plain(address, "GET", path, &[], b"")
+}
+
+/// Any request in plain HTTP, on a connection of its own.
+///
+/// # Errors
+/// Nobody listens, or no complete answer came.
+pub fn plain(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    if !body.is_empty() {
+        head.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all(&[head.as_bytes(), b"\r\n", body].concat())?;
     answer::read(&mut stream, &mut Vec::new())
 }

@@ -6,5 +6,5 @@ mod h2;
 mod request;
 
 pub use answer::Answer;
-pub use edge::{Connection, Edge, plain_get};
+pub use edge::{Connection, Edge, plain, plain_get};
 pub use request::{Body, Request};

@@ -76,6 +76,8 @@ fn intake(folder: &Path) -> Result<Intake> {
         retry,
         workers: NonZeroUsize::new(4).context("four workers")?,
         git: GitSettings { author_name: "Bench".to_owned(), author_email: "bench@localhost".to_owned(), signing_key: None, policy },
+        poll: promote::Poll { min: Duration::from_secs(15), max: Duration::from_secs(300) },
+        connect: promote::Connect::default(),
         notification: None,
         recheck: promote::RECHECK,
         stop_grace: promote::STOP_GRACE,

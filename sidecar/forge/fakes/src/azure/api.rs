@@ -1,0 +1,330 @@
+//! Requests: who asks, for which version, for what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+
+use super::{Azure, Shared};
+use crate::server::Recorded;
+
+/// A request, decoded.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    query: BTreeMap<String, String>,
+    pub(super) body: Value,
+}
+
+pub(super) type Refusal = Box<(StatusCode, Value)>;
+
+impl Asked {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.query.get(name).cloned()
+    }
+}
+
+pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    if path.contains("/_git/") {
+        return next.run(request).await;
+    }
+    let (query, headers) = (request.uri().query().unwrap_or_default().to_owned(), request.headers().clone());
+    let bytes = to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let failure = {
+        let mut state = shared.state.lock().unwrap();
+        let recorded = Recorded::request(method.as_str(), &path, &query, body.clone());
+        state.requests.push(recorded);
+        state.fail.pop_front()
+    };
+    if let Some(status) = failure {
+        return fail(status);
+    }
+    if !shared.admits(&headers) {
+        return if method == Method::PATCH { fail(401) } else { fail(203) };
+    }
+    let asked = Asked { query: pairs(&query), method, body };
+    let segments: Vec<String> = path.trim_matches('/').split('/').map(decode).collect();
+    let answer = shared.version(&asked, &headers, &segments).and_then(|()| shared.answer(&asked, &segments));
+    match answer {
+        Ok(value) if asked.method == Method::POST => (StatusCode::CREATED, Json(value)).into_response(),
+        Ok(value) => Json(value).into_response(),
+        Err(refusal) => (refusal.0, Json(refusal.1)).into_response(),
+    }
+}
+
+impl Shared {
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if let Some(token) = value.strip_prefix("Bearer ") {
+            // Entra tokens are JWTs, personal access tokens are not.
+            return token == self.token && token.starts_with("eyJ");
+        }
+        let decoded = value.strip_prefix("Basic ").and_then(|text| BASE64.decode(text).ok()).unwrap_or_default();
+        // Any user name will do.
+        String::from_utf8_lossy(&decoded).split_once(':').is_some_and(|(_, password)| password == self.token)
+    }
+
+    /// A request that writes names a version that this server has; what is in preview says so.
+    fn version(&self, asked: &Asked, headers: &HeaderMap, segments: &[String]) -> Result<(), Refusal> {
+        if asked.method == Method::OPTIONS {
+            return Ok(());
+        }
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let named = asked.text("api-version").or_else(|| accept.split_once("api-version=").map(|(_, version)| version.to_owned()));
+        let refuse = |key: &str, words: String| Err(refuse(StatusCode::BAD_REQUEST, key, &words));
+        let Some(version) = named else {
+            if asked.method == Method::GET {
+                return Ok(());
+            }
+            let words = format!("No api-version was supplied for the \"{}\" request.", asked.method);
+            return refuse("VssVersionNotSpecifiedException", words);
+        };
+        let (number, preview) = version.split_once("-preview").map_or((version.as_str(), false), |(number, _)| (number, true));
+        let newest = self.state.lock().unwrap().newest_version.clone();
+        if number.parse::<f64>().ok() > newest.parse().ok() {
+            let words = format!(
+                "The requested REST API version of {number} is out of range for this server. The latest REST API version this \
+                 server supports is {newest}."
+            );
+            return refuse("VssVersionOutOfRangeException", words);
+        }
+        let in_preview =
+            segments.last().is_some_and(|last| ["connectiondata", "resourceareas"].contains(&last.to_lowercase().as_str()));
+        if in_preview && !preview {
+            let words = format!(
+                "The requested version \"{version}\" of the resource is under preview. The -preview flag must be supplied in \
+                 the api-version for such requests. For example: \"{version}-preview\""
+            );
+            return refuse("VssInvalidPreviewVersionException", words);
+        }
+        Ok(())
+    }
+
+    fn answer(&self, asked: &Asked, segments: &[String]) -> Result<Value, Refusal> {
+        let words: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let lower = |word: &str| word.to_lowercase();
+        match words.as_slice() {
+            [_, "_apis", area] if asked.method == Method::OPTIONS => Ok(locations(&lower(area))),
+            // On a Server there are none, and clients stay with the address they have.
+            [_, "_apis", last] if lower(last) == "resourceareas" => Ok(json!({"count": 0, "value": null})),
+            [_, "_apis", last] if lower(last) == "connectiondata" => {
+                let user = json!({"id": Azure::USER, "isActive": true, "providerDisplayName": "Lockgate"});
+                Ok(json!({"authenticatedUser": user, "authorizedUser": user}))
+            }
+            [_, "_apis", "identities"] => Ok(found(self.identities(asked))),
+            [org, project, "_apis", "git", "repositories", repo, rest @ ..] => {
+                let path = Azure::path(org, project, repo);
+                if !self.git.repository(&path).is_dir() {
+                    let words = format!(
+                        "TF401019: The Git repository with name or identifier {repo} does not exist or you do not have \
+                         permissions for the operation you are attempting."
+                    );
+                    return Err(refuse(StatusCode::NOT_FOUND, "GitRepositoryNotFoundException", &words));
+                }
+                self.repository(&path, rest, asked)
+            }
+            _ => Err(refuse(StatusCode::NOT_FOUND, "VssResourceNotFoundException", "no such resource")),
+        }
+    }
+
+    fn repository(&self, path: &str, rest: &[&str], asked: &Asked) -> Result<Value, Refusal> {
+        let post = asked.method == Method::POST;
+        match rest {
+            [first] if first.eq_ignore_ascii_case("pullrequests") => {
+                if post {
+                    self.create(path, asked)
+                } else {
+                    self.list(path, asked)
+                }
+            }
+            [first, number, below @ ..] if first.eq_ignore_ascii_case("pullrequests") => self.one(path, number, below, asked),
+            ["stats", "branches"] => {
+                let head = asked.text("name").unwrap_or_default();
+                let base = asked.text("baseVersionDescriptor.version").unwrap_or_else(|| "main".to_owned());
+                let tip = self.git.tip(path, &head);
+                let tip = tip.ok_or_else(|| invalid(&format!("Branch \"{head}\" does not exist in the repository.")))?;
+                if self.git.tip(path, &base).is_none() {
+                    let words = format!("TF401175:The version descriptor <Branch: {base} > could not be resolved to a version.");
+                    return Err(refuse(StatusCode::NOT_FOUND, "GitUnresolvableToCommitException", &words));
+                }
+                let count = |range: String| self.git.git(path, &["rev-list", "--count", &range]).trim().parse::<u64>().unwrap();
+                let ahead = count(format!("refs/heads/{base}..refs/heads/{head}"));
+                let behind = count(format!("refs/heads/{head}..refs/heads/{base}"));
+                Ok(json!({"commit": {"commitId": tip}, "name": head, "aheadCount": ahead, "behindCount": behind}))
+            }
+            ["commits", commit, "statuses"] if post => {
+                let mut state = self.state.lock().unwrap();
+                let status = status(&asked.body, state.next_status)?;
+                state.next_status += 1;
+                state.statuses.push((path.to_owned(), (*commit).to_owned(), status.clone()));
+                Ok(status)
+            }
+            ["commits", commit, "statuses"] => Ok(self.statuses(path, commit, asked)),
+            _ => Err(refuse(StatusCode::NOT_FOUND, "VssResourceNotFoundException", "no such resource")),
+        }
+    }
+
+    fn statuses(&self, path: &str, commit: &str, asked: &Asked) -> Value {
+        let number = |name: &str, default: usize| asked.text(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        let state = self.state.lock().unwrap();
+        let mut list: Vec<Value> = Vec::new();
+        for (_, _, status) in state.statuses.iter().rev().filter(|(at, of, _)| at == path && of == commit) {
+            let is_known = list.iter().any(|newer| newer["context"] == status["context"]);
+            if !(is_known && asked.text("latestOnly").as_deref() == Some("true")) {
+                list.push(status.clone());
+            }
+        }
+        found(list.into_iter().skip(number("skip", 0)).take(number("top", 1000)).collect())
+    }
+
+    fn identities(&self, asked: &Asked) -> Vec<Value> {
+        let wanted = asked.text("filterValue").unwrap_or_default().to_lowercase();
+        let mut list = people();
+        list.retain(|person| {
+            let texts = [
+                &person["providerDisplayName"],
+                &person["properties"]["Account"]["$value"],
+                &person["properties"]["Mail"]["$value"],
+            ];
+            texts.iter().any(|text| text.as_str().unwrap().to_lowercase().starts_with(&wanted))
+        });
+        list
+    }
+
+    pub(super) fn may_contribute(&self) -> Result<(), Refusal> {
+        if !self.state.lock().unwrap().is_forbidden {
+            return Ok(());
+        }
+        let words = format!(
+            "TF401027: You need the Git 'PullRequestContribute' permission to perform this action. Details: identity '{}', scope \
+             'repository'.",
+            Azure::USER
+        );
+        Err(refuse(StatusCode::FORBIDDEN, "GitNeedsPermissionException", &words))
+    }
+}
+
+pub(super) fn status(body: &Value, id: u64) -> Result<Value, Refusal> {
+    body["context"]["name"].as_str().filter(|name| !name.is_empty()).ok_or_else(|| invalid("context.name"))?;
+    let mut status = body.clone();
+    let states = ["notSet", "pending", "succeeded", "failed", "error", "notApplicable", "partiallySucceeded"];
+    status["state"] = super::pulls::word(&body["state"], &states).into();
+    if status["context"]["genre"].is_null() {
+        status["context"]["genre"] = Value::Null;
+    }
+    status["id"] = (id + 1).into();
+    status["creationDate"] = jiff::Timestamp::now().to_string().into();
+    Ok(status)
+}
+
+pub(super) fn people() -> Vec<Value> {
+    let person = |id: &str, name: &str, account: &str| {
+        let text = |value: &str| json!({"$type": "System.String", "$value": value});
+        let properties = json!({"Account": text(account), "Mail": text(account)});
+        json!({"id": id, "isActive": true, "providerDisplayName": name, "properties": properties})
+    };
+    vec![
+        person(Azure::USER, "Lockgate", "lockgate@example.com"),
+        person(Azure::JANE, "Jane Doe", "jane@example.com"),
+        person(Azure::SAMS[0], "Sam", "sam1@example.com"),
+        person(Azure::SAMS[1], "Sam", "sam2@example.com"),
+    ]
+}
+
+pub(super) fn found(value: Vec<Value>) -> Value {
+    json!({"count": value.len(), "value": value})
+}
+
+pub(super) fn invalid(words: &str) -> Refusal {
+    refuse(StatusCode::BAD_REQUEST, "InvalidArgumentValueException", &format!("Invalid argument value.\r\nParameter name: {words}"))
+}
+
+pub(super) fn refuse(status: StatusCode, key: &str, words: &str) -> Refusal {
+    Box::new((status, error(key, words)))
+}
+
+fn error(key: &str, words: &str) -> Value {
+    let name = format!("Microsoft.TeamFoundation.Git.Server.{key}, Microsoft.TeamFoundation.Git.Server");
+    json!({"$id": "1", "innerException": null, "message": words, "typeName": name, "typeKey": key, "errorCode": 0, "eventId": 3000})
+}
+
+fn fail(status: u16) -> Response {
+    let page = Html("<!DOCTYPE html><html><head><title>Azure DevOps Services | Sign In</title></head></html>");
+    let code = StatusCode::from_u16(status).unwrap();
+    match status {
+        203 => (code, page).into_response(),
+        302 => (code, [(header::LOCATION, "https://spsprodweu1.vssps.visualstudio.com/_signin?realm=dev.azure.com")], page)
+            .into_response(),
+        401 => {
+            let words = "TF400813: The user '' is not authorized to access this resource.";
+            (code, Json(error("UnauthorizedRequestException", words))).into_response()
+        }
+        429 => {
+            let words = "TF400733: The request has been canceled: Request was blocked due to exceeding usage of resource \
+                         'Concurrency' in namespace 'User'.";
+            let headers = [("retry-after", "17"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-limit", "200")];
+            (code, headers, Json(error("RequestBlockedException", words))).into_response()
+        }
+        _ => {
+            (code, Json(error("VssServiceException", "TF246017: Azure DevOps could not connect to the database."))).into_response()
+        }
+    }
+}
+
+/// What clients ask for first: where the resources are, and in which versions. The ids are those of Microsoft's clients.
+fn locations(area: &str) -> Value {
+    let repository = "{project}/_apis/{area}/repositories/{repositoryId}";
+    let pull = format!("{repository}/pullRequests/{{pullRequestId}}/{{resource}}");
+    let one = |id: &str, resource: &str, route: &str, released: &str| {
+        json!({
+            "id": id, "area": area, "resourceName": resource, "routeTemplate": route,
+            "resourceVersion": 1, "minVersion": "1.0", "maxVersion": "7.0", "releasedVersion": released,
+        })
+    };
+    let list = match area {
+        "location" => vec![
+            one("e81700f7-3be2-46de-8624-2eb35882fcaa", "ResourceAreas", "_apis/{resource}/{areaId}", "0.0"),
+            one("00d9565f-ed9c-4a06-9a50-00e7896ccab4", "ConnectionData", "_apis/{resource}", "0.0"),
+        ],
+        "git" => vec![
+            one(
+                "9946fd70-0d40-406e-b686-b4744cbbcc37",
+                "pullRequests",
+                &format!("{repository}/{{resource}}/{{pullRequestId}}"),
+                "7.0",
+            ),
+            one("f22387e3-984e-4c52-9c6d-fbb8f14c812d", "labels", &format!("{pull}/{{labelIdOrName}}"), "7.0"),
+            one("4b6702c7-aa35-4b89-9c96-b9abf6d3e540", "reviewers", &format!("{pull}/{{reviewerId}}"), "7.0"),
+            one("ab6e2e5d-a0b7-4153-b64a-a4efe0d49449", "threads", &format!("{pull}/{{threadId}}"), "7.0"),
+            one("b5f6bb4f-8d1e-4d79-8d11-4c9172c99c35", "statuses", &format!("{pull}/{{statusId}}"), "7.0"),
+            one("d43911ee-6958-46b0-a42b-8445b8a0d004", "iterations", &format!("{pull}/{{iterationId}}"), "7.0"),
+            one(
+                "428dd4fb-fda5-4722-af02-9313b80305da",
+                "statuses",
+                &format!("{repository}/commits/{{commitId}}/{{resource}}"),
+                "7.0",
+            ),
+            one("d5b216de-d8d5-4d32-ae76-51df755b16d3", "branches", &format!("{repository}/stats/{{resource}}"), "7.0"),
+        ],
+        _ => Vec::new(),
+    };
+    found(list)
+}
+
+fn pairs(query: &str) -> BTreeMap<String, String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (decode(&name.replace('+', " ")), decode(&value.replace('+', " ")))).collect()
+}
+
+fn decode(text: &str) -> String {
+    crate::git_host::percent_decode(text)
+}

@@ -1,0 +1,245 @@
+//! What Bitbucket says and how it is said here.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::{Check, CheckState, PullRequest, State};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page<T> {
+    pub(super) values: Vec<T>,
+    is_last_page: bool,
+    next_page_start: Option<u64>,
+}
+
+impl<T> Page<T> {
+    /// Where the page after the one that began at `start` begins.
+    pub(super) fn next(&self, start: u64) -> Option<u64> {
+        self.next_page_start.filter(|next| !self.is_last_page && *next > start)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Wire {
+    pub(super) id: u64,
+    pub(super) version: u64,
+    pub(super) title: String,
+    pub(super) description: Option<String>,
+    /// Since 8.18.
+    #[serde(default)]
+    pub(super) draft: bool,
+    state: String,
+    /// Milliseconds since 1970.
+    closed_date: Option<i64>,
+    pub(super) from_ref: Reference,
+    pub(super) to_ref: Reference,
+    #[serde(default)]
+    pub(super) reviewers: Vec<Participant>,
+    #[serde(default)]
+    properties: Properties,
+    #[serde(default)]
+    links: Links,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reference {
+    /// With `refs/heads/`.
+    pub(super) id: String,
+    latest_commit: Option<String>,
+    pub(super) repository: Repository,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Repository {
+    slug: String,
+    project: Project,
+}
+
+#[derive(Deserialize)]
+struct Project {
+    key: String,
+}
+
+impl Repository {
+    pub(super) fn is(&self, project: &str, slug: &str) -> bool {
+        self.slug.eq_ignore_ascii_case(slug) && self.project.key.eq_ignore_ascii_case(project)
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Participant {
+    pub(super) user: User,
+}
+
+#[derive(Deserialize)]
+pub(super) struct User {
+    pub(super) name: String,
+}
+
+impl Participant {
+    pub(super) fn new(name: &str) -> Self {
+        Self { user: User { name: name.to_owned() } }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Properties {
+    merge_commit: Option<Commit>,
+}
+
+#[derive(Deserialize)]
+struct Commit {
+    id: String,
+}
+
+#[derive(Deserialize, Default)]
+struct Links {
+    #[serde(default, rename = "self")]
+    own: Vec<Link>,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    href: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Settings {
+    pub(super) enabled: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Build {
+    pub(super) key: String,
+    state: String,
+    url: Option<String>,
+    description: Option<String>,
+    #[serde(default)]
+    pub(super) date_added: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Merge {
+    /// Since 8.15.
+    pub(super) auto_merge: bool,
+    /// Without one the repository's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) strategy_id: Option<&'static str>,
+}
+
+impl From<Wire> for PullRequest {
+    fn from(wire: Wire) -> Self {
+        let name = |id: String| id.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(id);
+        let state = match wire.state.as_str() {
+            "MERGED" => State::Merged {
+                commit: wire.properties.merge_commit.map(|commit| commit.id),
+                at: wire.closed_date.and_then(|at| Timestamp::from_millisecond(at).ok()),
+            },
+            "OPEN" => State::Open,
+            _ => State::Closed,
+        };
+        Self {
+            number: wire.id,
+            url: wire.links.own.into_iter().next().map(|link| link.href).unwrap_or_default(),
+            title: wire.title,
+            body: wire.description.unwrap_or_default(),
+            head: name(wire.from_ref.id),
+            head_commit: wire.from_ref.latest_commit,
+            base: name(wire.to_ref.id),
+            state,
+            labels: Vec::new(),
+            auto_merge: None,
+            handle: wire.version.to_string(),
+        }
+    }
+}
+
+impl From<Build> for Check {
+    fn from(build: Build) -> Self {
+        let state = match build.state.as_str() {
+            "SUCCESSFUL" => CheckState::Success,
+            "FAILED" | "CANCELLED" => CheckState::Failure,
+            _ => CheckState::Pending,
+        };
+        Self { name: build.key, state, description: build.description.unwrap_or_default(), url: build.url }
+    }
+}
+
+/// The kind of an error without its package; empty where the answer is none of Bitbucket's own errors.
+pub(super) fn exception(body: &Value) -> &str {
+    let name = body.pointer("/errors/0/exceptionName").and_then(Value::as_str).unwrap_or_default();
+    name.rsplit('.').next().unwrap_or_default()
+}
+
+/// Whether it is not the credentials that a 401 is about.
+pub(super) fn is_missing_right(body: &Value) -> bool {
+    matches!(exception(body), "AuthorisationException" | "RepositoryAuthorisationException")
+}
+
+/// Which reviewers were refused, and why.
+pub(super) fn reviewer_errors(body: &Value) -> String {
+    let errors = body.pointer("/errors/0/reviewerErrors").and_then(Value::as_array);
+    let words: Vec<&str> = errors.into_iter().flatten().filter_map(|error| error.get("message").and_then(Value::as_str)).collect();
+    if words.is_empty() { "a reviewer is refused".to_owned() } else { words.join("; ") }
+}
+
+/// Bitbucket refuses longer descriptions of builds.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(LONGEST_DESCRIPTION).collect()
+}
+
+/// Characters. Source: "Builds and Deployments", `description`.
+const LONGEST_DESCRIPTION: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_repository_is_known_by_project_and_slug_without_case() {
+        let repository: Repository = serde_json::from_value(json!({"slug": "app", "project": {"key": "TEAM"}})).unwrap();
+        for (project, slug, same) in
+            [("TEAM", "app", true), ("team", "App", true), ("~TEAM", "app", false), ("TEAM", "app2", false)]
+        {
+            assert_eq!(repository.is(project, slug), same, "{project}/{slug}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_does_not_go_on_is_the_last() {
+        for (last, next, expected) in [
+            (true, None, None),
+            (true, Some(100), None),
+            (false, Some(100), Some(100)),
+            (false, Some(50), None),
+            (false, None, None),
+        ] {
+            let page: Page<u8> = serde_json::from_value(json!({"values": [], "isLastPage": last, "nextPageStart": next})).unwrap();
+            assert_eq!(page.next(50), expected);
+        }
+    }
+
+    #[test]
+    fn every_state_of_a_build_is_good_bad_or_to_come() {
+        for (state, expected) in [
+            ("SUCCESSFUL", CheckState::Success),
+            ("FAILED", CheckState::Failure),
+            ("CANCELLED", CheckState::Failure),
+            ("INPROGRESS", CheckState::Pending),
+            ("UNKNOWN", CheckState::Pending),
+        ] {
+            let build: Build = serde_json::from_value(json!({"key": "ci", "state": state, "url": "https://ci.example/1"})).unwrap();
+            assert_eq!(Check::from(build).state, expected, "{state}");
+        }
+    }
+}

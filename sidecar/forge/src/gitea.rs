@@ -1,0 +1,324 @@
+//! Gitea 1.22 and later, Forgejo 8 and later, over REST.
+//!
+//! Sources: docs.gitea.com, "API" and the swagger page that every installation serves at `/api/swagger`; what they leave
+//! open (which status means what, what is asynchronous) was measured against Gitea 1.26.0 and is asserted by the end-to-end
+//! tests. Where it differs from the other forges:
+//!
+//! - A pull request without commits would be opened. So the branches are compared first, which is one request more.
+//! - No answer has an entity tag and none says whether a merge is scheduled.
+//! - Whether a new pull request can be merged is found out in the background; until then a merge cannot be scheduled and the
+//!   answer is 405 "Please try again later", as with a conflict. It becomes [`Fault::NotYet`].
+//! - A scheduled merge waits for what the protection of the base branch asks for. Without protection Gitea merges within
+//!   moments, also if a check has failed. A merge style that the repository does not allow is scheduled all the same and
+//!   then fails with a word in the server's log only, so it is refused here.
+//! - Teams are asked for a review as `organization/team`. If a user owns the repository they are dropped without a word,
+//!   and so is a label that nobody has made yet: the one is found out by a request more, the other by the answer.
+
+mod wire;
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use lockgate_core::pipeline::MergeMethod;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::{Method, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::error::{Fault, ForgeError};
+use crate::gitea::wire::{Comparison, Label, Pull, Status, Styles};
+use crate::http::{Answer, Connection, Credentials, Rest, basic, message, text};
+use crate::model::{Check, Edit, NewPullRequest, PullRequest, Seen};
+use crate::repository::Path;
+use crate::{Forge, Repository};
+
+pub(crate) struct Gitea {
+    rest: Rest,
+    owner: String,
+    name: String,
+}
+
+impl Gitea {
+    pub(crate) fn new(repository: &Repository, connection: Connection) -> Result<Self, ForgeError> {
+        let place = repository.to_string();
+        let failed = |fault| ForgeError { operation: "connect", place: place.clone(), fault };
+        let Path::Owned { owner, name } = repository.path() else {
+            return Err(failed(Fault::Invalid("the address is none of Gitea's".to_owned())));
+        };
+        let auth = match &connection.credentials {
+            Credentials::Token(token) => (AUTHORIZATION, format!("token {}", text(token))),
+            Credentials::Basic { username, password } => basic(username, password),
+            Credentials::App { .. } => {
+                return Err(failed(Fault::Credentials("Gitea takes `token`, or `username` and `password`".to_owned())));
+            }
+        };
+        let rest = Rest::new(repository.api().clone(), &place, &connection, auth, HeaderMap::new(), RIGHT)?;
+        Ok(Self { rest, owner: owner.clone(), name: name.clone() })
+    }
+
+    /// An address below the repository's.
+    fn url<'a>(&'a self, segments: impl IntoIterator<Item = &'a str>) -> Url {
+        self.rest.url(["repos", &self.owner, &self.name].into_iter().chain(segments))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, operation: &'static str, url: Url) -> Result<T, ForgeError> {
+        let answer = self.rest.send(operation, self.rest.request(Method::GET, url)).await?;
+        self.rest.read(operation, answer.body)
+    }
+
+    async fn write(&self, operation: &'static str, method: Method, url: Url, body: &Value) -> Result<Answer, ForgeError> {
+        self.rest.send_any(operation, self.rest.request(method, url).json(body)).await
+    }
+
+    fn good(&self, operation: &'static str, answer: Answer) -> Result<Answer, ForgeError> {
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let mut fault = self.rest.fault(&answer);
+        // Some refusals have no body.
+        if let Fault::PermissionDenied { detail, .. } = &mut fault
+            && detail.is_empty()
+        {
+            "no reason given".clone_into(detail);
+        }
+        Err(self.rest.error(operation, fault))
+    }
+
+    /// All pages of a list, until `take` wants no more. The list is the body, or what `member` names in it.
+    async fn pages(
+        &self,
+        operation: &'static str,
+        mut url: Url,
+        member: Option<&str>,
+        mut take: impl FnMut(Value) -> Result<bool, ForgeError> + Send,
+    ) -> Result<(), ForgeError> {
+        let own = url.query().map(str::to_owned).map_or_else(String::new, |query| format!("{query}&"));
+        let mut seen = 0;
+        for page in 1..=MAX_PAGES {
+            url.set_query(Some(&format!("{own}limit={PAGE}&page={page}")));
+            let mut answer = self.rest.send(operation, self.rest.request(Method::GET, url.clone())).await?;
+            let list = match member {
+                Some(name) => answer.body.get_mut(name),
+                None => Some(&mut answer.body),
+            };
+            let items = match list.map(Value::take) {
+                Some(Value::Array(items)) => items,
+                Some(Value::Null) => Vec::new(),
+                _ => return Err(self.rest.error(operation, Fault::Protocol("no list".to_owned()))),
+            };
+            // The server's own limit may be lower than the one asked for: a page that is not full says nothing.
+            let total = answer.headers.get("x-total-count").and_then(|count| count.to_str().ok()?.parse::<usize>().ok());
+            let empty = items.is_empty();
+            seen += items.len();
+            for item in items {
+                if !take(item)? {
+                    return Ok(());
+                }
+            }
+            if empty || total.is_some_and(|total| seen >= total) {
+                return Ok(());
+            }
+        }
+        Err(self.rest.error(operation, Fault::Protocol(format!("more than {MAX_PAGES} pages"))))
+    }
+
+    /// The first pull request of a list that goes from `head` of this repository into `base`.
+    async fn first(&self, query: &str, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
+        let mut url = self.url(["pulls"]);
+        url.set_query(Some(query));
+        // Releases before 1.25 do not know this filter and show all.
+        url.query_pairs_mut().append_pair("base_branch", base);
+        let mut found = None;
+        self.pages("find", url, None, |item| {
+            let pull: Pull = self.rest.read("find", item)?;
+            if pull.connects(head, base) {
+                found = Some(pull.into());
+            }
+            Ok(found.is_none())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// What came of an operation on one pull request.
+    fn of_pull(&self, operation: &'static str, number: u64, answer: Answer) -> Result<Answer, ForgeError> {
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(self.rest.error(operation, Fault::NotFound(format!("pull request {number}"))));
+        }
+        self.good(operation, answer)
+    }
+}
+
+#[async_trait]
+impl Forge for Gitea {
+    async fn find_open(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
+        self.first("state=open&sort=oldest", head, base).await
+    }
+
+    async fn find_newest(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
+        // Any one of these branches, in no order: most often there is none, and no need to read all pages.
+        let probe = self.rest.request(Method::GET, self.url(["pulls", base, head]));
+        let answer = self.rest.send_any("find", probe).await?;
+        if answer.status != StatusCode::NOT_FOUND {
+            self.good("find", answer)?;
+            // The default order is the newest first.
+            return self.first("state=all", head, base).await;
+        }
+        // The same answer as for a repository that is not there.
+        self.read::<Value>("find", self.url([])).await.map(|_| None)
+    }
+
+    async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
+        let missing = || {
+            let (head, base) = (&new.head, &new.base);
+            self.rest.error("create", Fault::NotFound(format!("{}/{}, or its branch {head} or {base},", self.owner, self.name)))
+        };
+        let mut url = self.url(["compare", &format!("{}...{}", new.base, new.head)]);
+        url.set_query(Some("verification=false&files=false"));
+        let answer = self.rest.send_any("create", self.rest.request(Method::GET, url)).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(missing());
+        }
+        let comparison: Comparison = self.rest.read("create", self.good("create", answer)?.body)?;
+        if comparison.total_commits == 0 {
+            return Err(self.rest.error("create", Fault::NothingToMerge));
+        }
+        let body = json!({"title": new.title, "body": new.body, "head": new.head, "base": new.base});
+        let answer = self.write("create", Method::POST, self.url(["pulls"]), &body).await?;
+        match answer.status {
+            StatusCode::CONFLICT => Err(self.rest.error("create", Fault::Exists)),
+            StatusCode::NOT_FOUND => Err(missing()),
+            _ => Ok(self.rest.read::<Pull>("create", self.good("create", answer)?.body)?.into()),
+        }
+    }
+
+    async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError> {
+        let body = json!({"title": edit.title, "body": edit.body});
+        let answer = self.write("update", Method::PATCH, self.url(["pulls", &number.to_string()]), &body).await?;
+        Ok(self.rest.read::<Pull>("update", self.of_pull("update", number, answer)?.body)?.into())
+    }
+
+    async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
+        let url = self.url(["issues", &number.to_string(), "labels"]);
+        // Names of the repository's labels and, in an organization, of the organization's.
+        let mut wanted: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
+        for _ in 0..2 {
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let answer = self.write("labels", Method::POST, url.clone(), &json!({"labels": wanted})).await?;
+            let present: Vec<Label> = self.rest.read("labels", self.of_pull("labels", number, answer)?.body)?;
+            wanted.retain(|name| !present.iter().any(|label| label.name == *name));
+            for name in &wanted {
+                let label = json!({"name": name, "color": LABEL_COLOR});
+                let answer = self.write("labels", Method::POST, self.url(["labels"]), &label).await?;
+                self.good("labels", answer)?;
+            }
+        }
+        let names: Vec<&str> = wanted.into_iter().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(self.rest.error("labels", Fault::Protocol(format!("no label {} although it was made", names.join(", ")))))
+    }
+
+    async fn request_reviewers(&self, number: u64, reviewers: &[String]) -> Result<(), ForgeError> {
+        let refused = |message: String| self.rest.error("reviewers", Fault::Invalid(message));
+        let (mut users, mut teams) = (Vec::new(), Vec::new());
+        for name in reviewers {
+            match name.split_once('/') {
+                None => users.push(name.as_str()),
+                Some((owner, team)) if owner.eq_ignore_ascii_case(&self.owner) => teams.push(team),
+                Some(_) => return Err(refused(format!("{name} is not a team of {}", self.owner))),
+            }
+        }
+        if users.is_empty() && teams.is_empty() {
+            return Ok(());
+        }
+        // Only an organization has teams: for the repository of a user they would be dropped without a word.
+        if !teams.is_empty() {
+            let answer = self.rest.send_any("reviewers", self.rest.request(Method::GET, self.url(["teams"]))).await?;
+            if answer.status == StatusCode::METHOD_NOT_ALLOWED {
+                return Err(refused(format!("{} is no organization and has no teams", self.owner)));
+            }
+            self.good("reviewers", answer)?;
+        }
+        let url = self.url(["pulls", &number.to_string(), "requested_reviewers"]);
+        let answer = self.write("reviewers", Method::POST, url, &json!({"reviewers": users, "team_reviewers": teams})).await?;
+        let detail = message(&answer.body);
+        match answer.status {
+            StatusCode::NOT_FOUND if detail.starts_with("User ") || detail.starts_with("Team ") => Err(refused(detail)),
+            StatusCode::UNPROCESSABLE_ENTITY if detail.starts_with("Doer can't choose") => {
+                Err(self.rest.error("reviewers", Fault::PermissionDenied { right: RIGHT, detail }))
+            }
+            _ => self.of_pull("reviewers", number, answer).map(drop),
+        }
+    }
+
+    async fn set_auto_merge(&self, pull: &PullRequest, on: bool, method: Option<MergeMethod>) -> Result<(), ForgeError> {
+        let url = self.url(["pulls", &pull.number.to_string(), "merge"]);
+        if !on {
+            let answer = self.rest.send_any("auto_merge", self.rest.request(Method::DELETE, url)).await?;
+            // Nothing was scheduled.
+            return if answer.status == StatusCode::NOT_FOUND { Ok(()) } else { self.good("auto_merge", answer).map(drop) };
+        }
+        let styles = Styles::of(&pull.handle);
+        let style = styles.choose(method).map_err(|fault| self.rest.error("auto_merge", fault))?;
+        let body = json!({"Do": style, "merge_when_checks_succeed": true});
+        let answer = self.write("auto_merge", Method::POST, url, &body).await?;
+        let detail = message(&answer.body);
+        let fault = match (answer.status, detail.as_str()) {
+            // Scheduled before.
+            (StatusCode::CONFLICT, text) if text.contains("already scheduled") => return Ok(()),
+            (StatusCode::METHOD_NOT_ALLOWED, "The PR is already merged") => return Ok(()),
+            (StatusCode::METHOD_NOT_ALLOWED, "Please try again later") => {
+                Fault::NotYet("Gitea has not found out whether it can be merged, or it conflicts with its base".to_owned())
+            }
+            (StatusCode::METHOD_NOT_ALLOWED, "User not allowed to merge PR") => {
+                Fault::PermissionDenied { right: MERGE_RIGHT, detail }
+            }
+            (StatusCode::NOT_FOUND, _) => Fault::NotFound(format!("open pull request {}", pull.number)),
+            _ => return self.good("auto_merge", answer).map(drop),
+        };
+        Err(self.rest.error("auto_merge", fault))
+    }
+
+    async fn look(&self, number: u64, _tag: Option<&str>) -> Result<Seen, ForgeError> {
+        let request = self.rest.request(Method::GET, self.url(["pulls", &number.to_string()]));
+        let answer = self.of_pull("look", number, self.rest.send_any("look", request).await?)?;
+        let pull: Pull = self.rest.read("look", answer.body)?;
+        Ok(Seen::Changed { pull: pull.into(), tag: None })
+    }
+
+    async fn checks(&self, commit: &str) -> Result<Vec<Check>, ForgeError> {
+        let mut checks = Vec::new();
+        // The combined status holds the newest of each context only, unlike `statuses`.
+        self.pages("checks", self.url(["commits", commit, "status"]), Some("statuses"), |item| {
+            checks.push(self.rest.read::<Status>("checks", item)?.into());
+            Ok(true)
+        })
+        .await?;
+        Ok(checks)
+    }
+
+    async fn set_check(&self, commit: &str, check: &Check) -> Result<(), ForgeError> {
+        let answer = self.write("checks", Method::POST, self.url(["statuses", commit]), &wire::status(check)).await?;
+        self.good("checks", answer).map(drop)
+    }
+
+    async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
+        let url = self.url(["issues", &number.to_string(), "comments"]);
+        let answer = self.write("comment", Method::POST, url, &json!({"body": text})).await?;
+        self.of_pull("comment", number, answer).map(drop)
+    }
+}
+
+/// Scopes of a token and role of its user.
+const RIGHT: &str = "write:repository and write:issue, or its user the right to write to the repository";
+const MERGE_RIGHT: &str = "the right to merge into this branch (see its protection)";
+/// Gitea's own `MAX_RESPONSE_ITEMS`: it gives no more.
+const PAGE: usize = 50;
+/// So many pages are the sign of a server that repeats itself.
+const MAX_PAGES: usize = 1000;
+/// Of labels that are made; a person may choose another.
+const LABEL_COLOR: &str = "#1d76db";

@@ -1,0 +1,208 @@
+//! What goes over the wire, as far as it is used.
+
+use jiff::Timestamp;
+use lockgate_core::pipeline::MergeMethod;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::Fault;
+use crate::model::{Check, CheckState, PullRequest, State};
+
+#[derive(Deserialize)]
+pub(super) struct Pull {
+    number: u64,
+    html_url: String,
+    title: String,
+    #[serde(default)]
+    body: String,
+    state: String,
+    merged: bool,
+    merged_at: Option<Timestamp>,
+    merge_commit_sha: Option<String>,
+    labels: Option<Vec<Label>>,
+    head: Branch,
+    base: Branch,
+}
+
+#[derive(Deserialize)]
+struct Branch {
+    /// The name of the branch, also when the branch is gone (`ref` is then `refs/pull/…`) and in a fork.
+    label: String,
+    sha: String,
+    /// -1 where the fork is gone.
+    repo_id: i64,
+    repo: Option<Styles>,
+}
+
+/// How the repository may be merged into.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Styles {
+    #[serde(rename = "default_merge_style")]
+    default: String,
+    #[serde(rename = "allow_merge_commits")]
+    merge: bool,
+    #[serde(rename = "allow_squash_merge")]
+    squash: bool,
+    #[serde(rename = "allow_rebase")]
+    rebase: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Label {
+    pub(super) name: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Comparison {
+    pub(super) total_commits: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Status {
+    context: String,
+    status: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    target_url: String,
+}
+
+impl Pull {
+    /// Whether it goes from this branch of the base's own repository into that one.
+    pub(super) fn connects(&self, head: &str, base: &str) -> bool {
+        self.head.repo_id == self.base.repo_id && self.head.label == head && self.base.label == base
+    }
+}
+
+impl Styles {
+    /// Those that came with a pull request, which keeps them as its handle. Without one everything is allowed.
+    pub(super) fn of(handle: &str) -> Self {
+        serde_json::from_str(handle).unwrap_or(Self { default: String::new(), merge: true, squash: true, rebase: true })
+    }
+
+    /// What to ask for.
+    pub(super) fn choose(&self, method: Option<MergeMethod>) -> Result<&str, Fault> {
+        let (style, allowed) = match method {
+            Some(MergeMethod::Merge) => ("merge", self.merge),
+            Some(MergeMethod::Squash) => ("squash", self.squash),
+            Some(MergeMethod::Rebase) => ("rebase", self.rebase),
+            None if self.default.is_empty() => ("merge", true),
+            None => (self.default.as_str(), true),
+        };
+        if allowed {
+            Ok(style)
+        } else {
+            Err(Fault::Invalid(format!("the repository's settings do not allow the merge style {style}")))
+        }
+    }
+}
+
+impl From<Pull> for PullRequest {
+    fn from(pull: Pull) -> Self {
+        let state = match pull.state.as_str() {
+            _ if pull.merged => State::Merged { commit: pull.merge_commit_sha.filter(|sha| !sha.is_empty()), at: pull.merged_at },
+            "closed" => State::Closed,
+            _ => State::Open,
+        };
+        Self {
+            number: pull.number,
+            url: pull.html_url,
+            title: pull.title,
+            body: pull.body,
+            head: pull.head.label,
+            head_commit: Some(pull.head.sha).filter(|sha| !sha.is_empty()),
+            base: pull.base.label,
+            state,
+            labels: pull.labels.unwrap_or_default().into_iter().map(|label| label.name).collect(),
+            auto_merge: None,
+            handle: pull.base.repo.and_then(|styles| serde_json::to_string(&styles).ok()).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Status> for Check {
+    fn from(status: Status) -> Self {
+        let state = match status.status.as_str() {
+            "success" | "skipped" => CheckState::Success,
+            "pending" => CheckState::Pending,
+            // `failure`, `error`, and `warning`, which Gitea counts as a failure too.
+            _ => CheckState::Failure,
+        };
+        let url = Some(status.target_url).filter(|url| !url.is_empty());
+        Self { name: status.context, state, description: status.description, url }
+    }
+}
+
+pub(super) fn status(check: &Check) -> Value {
+    let state = match check.state {
+        CheckState::Pending => "pending",
+        CheckState::Success => "success",
+        CheckState::Failure => "failure",
+    };
+    let mut body = json!({"context": check.name, "state": state, "description": check.description});
+    if let Some(url) = &check.url
+        && let Some(members) = body.as_object_mut()
+    {
+        members.insert("target_url".to_owned(), json!(url));
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
+    use super::*;
+
+    #[test]
+    fn a_warning_fails_and_a_skipped_check_does_not() {
+        for (state, expected) in [
+            ("pending", CheckState::Pending),
+            ("success", CheckState::Success),
+            ("skipped", CheckState::Success),
+            ("failure", CheckState::Failure),
+            ("error", CheckState::Failure),
+            ("warning", CheckState::Failure),
+            ("of a later release", CheckState::Failure),
+        ] {
+            let status: Status = serde_json::from_value(json!({"context": "ci", "status": state})).unwrap();
+            assert_eq!(
+                Check::from(status),
+                Check { name: "ci".to_owned(), state: expected, description: String::new(), url: None }
+            );
+        }
+    }
+
+    #[test]
+    fn the_style_is_the_wanted_one_or_the_default_of_the_repository() {
+        let handle = r#"{"default_merge_style":"fast-forward-only","allow_rebase":true,"of_a_later_release":1}"#;
+        for (handle, method, style) in [
+            (handle, None, Some("fast-forward-only")),
+            (handle, Some(MergeMethod::Rebase), Some("rebase")),
+            (handle, Some(MergeMethod::Merge), None),
+            (handle, Some(MergeMethod::Squash), None),
+            ("", None, Some("merge")),
+            ("", Some(MergeMethod::Squash), Some("squash")),
+        ] {
+            assert_eq!(Styles::of(handle).choose(method).ok(), style, "{handle} {method:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_branch_of_the_same_repository_connects() {
+        let pull = |head: &str, repository: i64| -> Pull {
+            serde_json::from_value(json!({
+                "number": 1, "html_url": "", "title": "", "state": "open", "merged": false,
+                "head": {"label": head, "sha": "", "repo_id": repository}, "base": {"label": "main", "sha": "", "repo_id": 7},
+            }))
+            .unwrap()
+        };
+        assert!(pull("promotion", 7).connects("promotion", "main"));
+        assert!(!pull("promotion", 7).connects("promotion", "other"));
+        assert!(!pull("promotion", 8).connects("promotion", "main"));
+        // The fork is gone; the branch was pushed for review without one.
+        assert!(!pull("promotion", -1).connects("promotion", "main"));
+        assert!(!pull("", 7).connects("promotion", "main"));
+    }
+}

@@ -1,0 +1,213 @@
+//! What goes wrong, and what callers and people get to know of it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lockgate_core::pipeline::Forge as Kind;
+use lockgate_core::secret::Sensitive;
+use lockgate_forge::{Connection, Credentials, Edit, Fault, Repository, connect};
+use rustls::pki_types::PrivateKeyDer;
+use serde_json::{Value, json};
+
+use super::{HEAD, REPOSITORY, Setting, TOKEN, client, connection};
+
+fn token() -> Credentials {
+    Credentials::Token(Sensitive::new(TOKEN))
+}
+
+#[tokio::test]
+async fn limits_say_when_to_come_again() {
+    let setting = Setting::new();
+    let reset = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 100;
+    let reset = reset.to_string();
+    let used_up = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset.as_str())];
+    let primary = json!({"message": "API rate limit exceeded for user ID 1.", "documentation_url": "https://docs.github.com"});
+
+    setting.fake.limit_next(403, Some(42));
+    setting.fake.limit_next(429, Some(43));
+    setting.fake.limit_next(403, None);
+    setting.fake.fail_next(403, &used_up, primary.clone());
+    setting.fake.fail_next(429, &used_up, primary);
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let error = setting.forge.find_open(HEAD, "main").await.unwrap_err();
+        assert!(matches!(error.fault, Fault::RateLimited { .. }) && error.is_passing(), "{error}");
+        waits.push(error.retry_after().unwrap().as_secs());
+    }
+    assert_eq!(waits[..3], [42, 43, 60]);
+    assert!(waits[3..].iter().all(|wait| (95..=100).contains(wait)), "{waits:?}");
+    assert_eq!(setting.requests().len(), 5, "nothing is repeated here");
+    setting.hold_to_contract();
+}
+
+#[tokio::test]
+async fn a_limit_inside_a_graphql_answer_is_a_limit() {
+    let setting = Setting::new();
+    let pull = setting.create().await;
+    let error = json!({"type": "RATE_LIMITED", "message": "API rate limit exceeded for user ID 1."});
+    setting.fake.fail_next(200, &[("retry-after", "9")], json!({"data": null, "errors": [error]}));
+    let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
+    assert_eq!(error.fault, Fault::RateLimited { retry_after: Some(Duration::from_secs(9)) });
+}
+
+#[tokio::test]
+async fn each_status_is_told_in_words_to_act_on() {
+    let message = |text: &str| json!({"message": text, "documentation_url": "https://docs.github.com"});
+    let table: [(u16, Value, &str, bool); 7] = [
+        (401, message("Bad credentials"), "the credentials were refused", false),
+        (
+            403,
+            message("Repository was archived so is read-only."),
+            "token lacks pull request write: Repository was archived so is read-only.",
+            false,
+        ),
+        (404, message("Not Found"), "pull request 1 does not exist, or the token may not see it", false),
+        (301, message("Moved Permanently"), "refused: the forge redirects: correct the address", false),
+        (
+            422,
+            json!({"message": "Validation Failed", "documentation_url": "x", "errors": [
+            {"resource": "PullRequest", "field": "title", "code": "missing_field"},
+            {"resource": "PullRequest", "field": "base", "code": "invalid"},
+            {"resource": "PullRequest", "code": "custom", "message": "Too long"}]}),
+            "refused: title: missing field; base: invalid; Too long",
+            false,
+        ),
+        (502, Value::Null, "the forge answered 502", true),
+        (200, json!({"unexpected": true}), "unexpected answer: missing field `number`", true),
+    ];
+    let setting = Setting::new();
+    for (status, body, expected, passing) in table {
+        setting.fake.fail_next(status, &[("location", "http://127.0.0.1:1/elsewhere")], body);
+        let edit = Edit { title: String::new(), body: String::new() };
+        let error = setting.forge.update(1, &edit).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("update on 127.0.0.1/org/repo: {expected}"));
+        assert_eq!(error.is_passing(), passing, "{error}");
+    }
+    assert_eq!(setting.requests().len(), 7, "nothing is repeated, no redirect is followed");
+}
+
+#[tokio::test]
+async fn a_token_without_rights_is_told_which_one_it_lacks() {
+    let setting = Setting::new();
+    let pull = setting.create().await;
+    setting.fake.make_read_only();
+    let error = setting.forge.create(&super::new()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "create on 127.0.0.1/org/repo: token lacks pull request write: Resource not accessible by personal access token \
+         (needs pull_requests=write)"
+    );
+    let check = lockgate_forge::Check {
+        name: "x".to_owned(),
+        state: lockgate_forge::CheckState::Success,
+        description: String::new(),
+        url: None,
+    };
+    let error = setting.forge.set_check(&setting.tip(), &check).await.unwrap_err();
+    assert!(matches!(error.fault, Fault::PermissionDenied { right: "commit status write", .. }), "{error}");
+    let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
+    assert!(matches!(error.fault, Fault::PermissionDenied { .. }), "{error}");
+    setting.hold_to_contract();
+}
+
+#[tokio::test]
+async fn a_repository_that_the_token_may_not_see_is_named() {
+    let setting = Setting::new();
+    let url = setting.fake.repository_url("org/other");
+    let error = client(&url, None, connection(token(), &setting.told)).find_open(HEAD, "main").await.unwrap_err();
+    assert_eq!(error.to_string(), "find on 127.0.0.1/org/other: 127.0.0.1/org/other does not exist, or the token may not see it");
+    setting.hold_to_contract();
+}
+
+#[tokio::test]
+async fn a_forge_that_does_not_answer_is_given_up_and_counted() {
+    // It accepts connections (the backlog does), and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let told = Arc::default();
+    let url = format!("http://{}/org/repo", silent.local_addr().unwrap());
+    let connection = Connection { timeout: Duration::from_millis(200), ..connection(token(), &told) };
+    let error = client(&url, None, connection).find_open(HEAD, "main").await.unwrap_err();
+    assert_eq!(error.fault, Fault::TimedOut(Duration::from_millis(200)));
+    assert_eq!(*told.lock().unwrap(), [("find", 0)]);
+    drop(silent);
+    let error = client(&url, None, super::connection(token(), &told)).look(1, None).await.unwrap_err();
+    assert!(matches!(error.fault, Fault::Unreachable(_)) && error.is_passing(), "{error}");
+    assert_eq!(told.lock().unwrap()[1], ("look", 0));
+}
+
+#[tokio::test]
+async fn requests_go_through_the_proxy() {
+    let setting = Setting::new();
+    setting.create().await;
+    let connection = Connection { proxy: Some(Sensitive::new(setting.fake.url())), ..connection(token(), &setting.told) };
+    // No such host: only the proxy can answer.
+    let forge = client("http://github.invalid/org/repo", None, connection);
+    assert_eq!(forge.find_open(HEAD, "main").await.unwrap().unwrap().number, 1);
+}
+
+#[tokio::test]
+async fn the_connections_own_ca_is_trusted_and_no_other() {
+    let setting = Setting::new();
+    setting.create().await;
+    let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let address = tls(setting.fake.url(), &issued).await;
+    let url = format!("https://{address}/org/repo");
+    let error = client(&url, None, connection(token(), &setting.told)).find_open(HEAD, "main").await.unwrap_err();
+    assert!(matches!(&error.fault, Fault::Unreachable(text) if text.contains("certificate")), "{error}");
+    let trusting = Connection { ca: Some(issued.cert.pem().into_bytes()), ..connection(token(), &setting.told) };
+    assert_eq!(client(&url, None, trusting).find_open(HEAD, "main").await.unwrap().unwrap().number, 1);
+}
+
+/// TLS in front of a server; where it listens.
+async fn tls(server: String, issued: &rcgen::CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
+    let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![issued.cert.der().clone()], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not trust the certificate hangs up.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut plain = tokio::net::TcpStream::connect(server.trim_start_matches("http://")).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut plain).await.ok() });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn no_secret_is_in_what_is_shown() {
+    let setting = Setting::new();
+    let connection = connection(token(), &setting.told);
+    assert!(!format!("{connection:?}").contains(TOKEN));
+    // Even where the forge repeats it.
+    setting.fake.fail_next(200, &[], json!({"number": TOKEN}));
+    let error = setting.forge.look(1, None).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains(TOKEN), "{error}");
+    let wrong = connect(
+        &Repository::parse(Kind::GitHub, &setting.fake.repository_url(REPOSITORY), None).unwrap(),
+        Connection { credentials: Credentials::Token(Sensitive::new("ghp_another\u{7f}")), ..connection },
+    );
+    let Err(error) = wrong else { panic!("taken") };
+    assert_eq!(error.to_string(), "connect on 127.0.0.1/org/repo: the token holds characters that no token has");
+}
+
+#[tokio::test]
+async fn what_git_has_as_a_password_is_taken_as_the_token() {
+    let setting = Setting::with(Credentials::Basic { username: "git".to_owned(), password: Sensitive::new(format!("{TOKEN}\n")) });
+    setting.create().await;
+    setting.hold_to_contract();
+}
+
+#[test]
+fn an_empty_token_is_refused_with_the_keys_that_are_good() {
+    let repository = Repository::parse(Kind::GitHub, "https://github.com/org/repo", None).unwrap();
+    let Err(error) = connect(&repository, connection(Credentials::Token(Sensitive::new("\n")), &Arc::default())) else {
+        panic!("taken")
+    };
+    assert!(error.to_string().contains("expected token, password, or githubAppID"), "{error}");
+}
