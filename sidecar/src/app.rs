@@ -29,7 +29,7 @@ use crate::{
     intake::{self, Delivery, Intake},
     metrics::Metrics,
     pipelines::{Catalog, Problem, Severity, Snapshot},
-    promote::{self, GitSettings, Scheduler},
+    promote::{self, Connect, GitSettings, Poll, Scheduler},
     store::Store,
 };
 
@@ -258,6 +258,8 @@ fn promote_settings(config: &Config) -> Result<promote::Settings> {
             signing_key: git.signing_key.clone(),
             policy,
         },
+        poll: Poll { min: config.forge_poll.min, max: config.forge_poll.max },
+        connect: Connect::default(),
         notification: config.notification.clone(),
         recheck: promote::RECHECK,
         stop_grace: promote::STOP_GRACE,

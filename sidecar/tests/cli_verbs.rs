@@ -115,6 +115,34 @@ fn check_names_file_line_and_path_of_each_error() {
 }
 
 #[test]
+fn check_names_the_address_that_is_none_of_its_forge() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("podinfo.yaml");
+    let git = "git: {url: 'file:///srv/fleet.git', secretRef: {name: git}}";
+    for (settings, message) in [
+        ("type: github, url: 'https://github.com/org/fleet'", None),
+        (
+            "type: github, url: 'https://github.com/fleet'",
+            Some("\"https://github.com/fleet\" is not an address of a github repository: expected "),
+        ),
+        (
+            "type: bitbucket-server, url: 'https://bb.example/KEY/fleet.git'",
+            Some("expected https://HOST/scm/PROJECT/REPOSITORY.git"),
+        ),
+    ] {
+        let pull_request = format!("pull-request: {{{settings}, secretRef: {{name: git}}}}");
+        let text = pipeline(["dev", "prod"]).replace(git, &pull_request);
+        fs::write(&file, text + &secret("dev", KEY) + &secret("prod", "another-key-0123456789abcdef01234")).unwrap();
+        let (code, out, _) = run(&mut lockgate(&["check", &file.display().to_string()]));
+        let place = format!("error: {}:9: spec.environments[1].promotion: ", file.display());
+        match message {
+            None => assert_eq!((code, out.contains("error: ")), (0, false), "{out}"),
+            Some(message) => assert!(code == 1 && out.contains(&place) && out.contains(message), "{out}"),
+        }
+    }
+}
+
+#[test]
 fn check_warns_about_shared_keys_and_strict_makes_that_a_failure() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("shared.yaml").display().to_string();

@@ -241,7 +241,7 @@ async fn a_manual_gate_waits_and_a_newer_revision_takes_its_place() {
 #[tokio::test]
 async fn a_strategy_that_is_not_built_is_accepted_and_waits() {
     let dir = tempfile::tempdir().unwrap();
-    let strategy = json!({"pull-request": {"type": "github", "url": "https://github.com/o/r", "baseBranch": "main"}});
+    let strategy = json!({"webhook": {"url": "https://ci.example.com/hook"}});
     let world = World::start(dir.path(), vec![pipeline("podinfo", &strategy)], vec![hmac()], Options::default());
     let started = Instant::now();
     let promotion = world.promote("podinfo", "1.0.0").await;

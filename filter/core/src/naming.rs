@@ -115,6 +115,14 @@ pub const TARGET_TRAILER: &str = "Lockgate-Target";
 const BLOCK_BEGIN: &str = "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\n";
 const BLOCK_END: &str = "\n</details>";
 
+/// The version in a title of ours, or in the subject of a commit's message; the newest form and the original's are the same.
+#[must_use]
+pub fn parse_title_version(message: &str) -> Option<&str> {
+    let subject = message.lines().next()?.strip_prefix("Promote ")?;
+    let (_, version) = subject.trim_end().rsplit_once(" to ")?;
+    (!version.contains(' ')).then_some(version)
+}
+
 /// Our trailers in a commit's message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trailers {
@@ -222,6 +230,10 @@ mod tests {
         let expected = Trailers { promotion: Some(id), target: Some("ns/app/prod".to_owned()) };
         assert_eq!(parse_trailers(&message), expected);
         assert_eq!(parse_trailers(&message.replace('\n', "\r\n")), expected);
+        assert_eq!(parse_title_version(&message), Some("1.2.3"));
+        for none in ["", "fix", "Promote ns/app in prod", "Promote x to a b", "Move to 1.2.3"] {
+            assert_eq!(parse_title_version(none), None, "{none}");
+        }
         assert_eq!(parse_trailers("Lockgate-Target: ns/app/prod"), Trailers::default());
         assert_eq!(parse_trailers("x\n\nLockgate-Target: a/b/c\n\nmore text"), Trailers::default());
         assert_eq!(parse_trailers("x\n\nLockgate-Promotion: none"), Trailers::default());

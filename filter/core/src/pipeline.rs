@@ -288,6 +288,15 @@ impl Pipeline {
         Self::rules(own, self.promotion.as_ref())
     }
 
+    /// Where in the document the `promotion` stands whose strategy is that of [`Pipeline::promotion_into`].
+    #[must_use]
+    pub fn strategy_path(&self, environment: &str) -> String {
+        let own = self.environments.iter().position(|candidate| {
+            candidate.name == environment && candidate.promotion.as_ref().is_some_and(|promotion| promotion.strategy.is_some())
+        });
+        own.map_or_else(|| "spec.promotion".to_owned(), |index| format!("spec.environments[{index}].promotion"))
+    }
+
     /// The settings of the endpoint to which an environment *reports*: those of the promotion into the next environment. The last
     /// environment's endpoint has the pipeline's, else its own.
     #[must_use]

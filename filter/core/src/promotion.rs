@@ -8,7 +8,7 @@
 //!                                                              PullRequestOpen ◀─┘ ─▶ Merged | Closed
 //! ```
 //!
-//! Every unfinished state can become `Superseded`. All transitions are in [`Promotion::apply`]; nothing else changes a state, so a
+//! While its pull request is followed, what is known of it can change without the state doing so. Every unfinished state can become `Superseded`. All transitions are in [`Promotion::apply`]; nothing else changes a state, so a
 //! worker that comes too late (its promotion was superseded while it ran) gets a [`TransitionError`] and changes nothing.
 
 use core::time::Duration;
@@ -53,18 +53,27 @@ pub enum State {
     },
     /// Its pull request waits to be merged.
     PullRequestOpen {
-        /// Address for people.
-        url: String,
-        /// Number in its repository.
-        number: u64,
+        /// The pull request.
+        pull: PullRequestRecord,
+        /// What was asked for beside the pull request itself (labels, reviewers, merging) and cannot be had.
+        incomplete: Option<Failure>,
+        /// Why nobody knows at the moment whether it was merged.
+        unfollowed: Option<Failure>,
     },
     /// Its pull request was merged.
     Merged {
+        /// The pull request.
+        pull: PullRequestRecord,
         /// The commit on the base branch, where the forge tells it.
         commit: Option<String>,
+        /// When, by the forge's clock where it tells it.
+        at: Timestamp,
     },
     /// Its pull request was closed by a person.
-    Closed,
+    Closed {
+        /// The pull request.
+        pull: PullRequestRecord,
+    },
     /// It was carried out without a pull request.
     Done(DoneDetail),
     /// It cannot be carried out as things are.
@@ -79,6 +88,15 @@ pub enum State {
 }
 
 impl State {
+    /// The pull request, from its opening on.
+    #[must_use]
+    pub fn pull_request(&self) -> Option<&PullRequestRecord> {
+        match self {
+            Self::PullRequestOpen { pull, .. } | Self::Merged { pull, .. } | Self::Closed { pull } => Some(pull),
+            _ => None,
+        }
+    }
+
     /// The state's name, in PascalCase, as users see it.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -88,7 +106,7 @@ impl State {
             Self::Running { .. } => "Running",
             Self::PullRequestOpen { .. } => "PullRequestOpen",
             Self::Merged { .. } => "Merged",
-            Self::Closed => "Closed",
+            Self::Closed { .. } => "Closed",
             Self::Done(_) => "Done",
             Self::Failed(_) => "Failed",
             Self::Superseded { .. } => "Superseded",
@@ -121,6 +139,26 @@ impl State {
         "Superseded",
         "Rejected",
     ];
+}
+
+/// A pull request as a promotion remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PullRequestRecord {
+    /// Address for people.
+    pub url: String,
+    /// Number in its repository.
+    pub number: u64,
+    /// Its repository, such as `github.com/org/repo`: the number means nothing elsewhere.
+    pub repository: String,
+    /// The branch it comes from.
+    pub branch: String,
+    /// The commit on that branch that carries the version.
+    pub commit: String,
+    /// Since when it carries the version.
+    pub opened_at: Timestamp,
+    /// Whether the forge was asked to merge it by itself.
+    pub auto_merge: bool,
 }
 
 /// What was done without a pull request.
@@ -206,6 +244,9 @@ pub struct Promotion {
     pub strategy: Option<StrategyKind>,
     /// Why.
     pub event: EventSummary,
+    /// Who approved it, where a person had to.
+    #[serde(default)]
+    pub approved_by: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Since when it is worked on: made, approved or taken up again. Patience is counted from here.
@@ -229,6 +270,7 @@ impl Promotion {
             state: if waiting { State::WaitingApproval } else { fresh(now) },
             strategy: intent.strategy,
             event: intent.event,
+            approved_by: None,
             created_at: now,
             taken_up_at: now,
             updated_at: now,
@@ -241,16 +283,20 @@ impl Promotion {
     /// [`TransitionError`] when the change is not possible in this state; nothing has changed then.
     pub fn apply(&self, change: Change, now: Timestamp, policy: &RetryPolicy) -> Result<Self, TransitionError> {
         let refused = TransitionError { state: self.state.name(), change: change.name() };
-        let mut taken_up_at = self.taken_up_at;
+        let (mut taken_up_at, mut approved_by) = (self.taken_up_at, self.approved_by.clone());
         let state = match (&self.state, change) {
-            (State::WaitingApproval, Change::Approved) | (State::Failed(_), Change::TakenUpAgain) => {
+            (State::WaitingApproval, Change::Approved { by }) => {
+                (taken_up_at, approved_by) = (now, by);
+                fresh(now)
+            }
+            (State::Failed(_), Change::TakenUpAgain) => {
                 taken_up_at = now;
                 fresh(now)
             }
             (State::WaitingApproval, Change::Rejected) => State::Rejected,
             (State::Pending { attempts, .. }, Change::Attempted) => State::Running { attempt: attempts.saturating_add(1) },
-            (State::Running { .. }, Change::Succeeded(Success::PullRequestOpen { url, number })) => {
-                State::PullRequestOpen { url, number }
+            (State::Running { .. }, Change::Succeeded(Success::PullRequestOpen { pull, incomplete })) => {
+                State::PullRequestOpen { pull, incomplete, unfollowed: None }
             }
             (State::Running { .. }, Change::Succeeded(Success::Done(detail))) => State::Done(detail),
             (State::Running { attempt }, Change::FailedPassing { failure, retry_after }) => {
@@ -263,12 +309,17 @@ impl Promotion {
             (State::Running { attempt }, Change::Parked) => {
                 State::Pending { attempts: attempt.saturating_sub(1), next_attempt_at: now, last_error: None }
             }
-            (State::PullRequestOpen { .. }, Change::Merged { commit }) => State::Merged { commit },
-            (State::PullRequestOpen { .. }, Change::Closed) => State::Closed,
+            (State::PullRequestOpen { .. }, Change::Followed { pull, incomplete, unfollowed }) => {
+                State::PullRequestOpen { pull, incomplete, unfollowed }
+            }
+            (State::PullRequestOpen { pull, .. }, Change::Merged { commit, at }) => {
+                State::Merged { pull: pull.clone(), commit, at: at.unwrap_or(now) }
+            }
+            (State::PullRequestOpen { pull, .. }, Change::Closed) => State::Closed { pull: pull.clone() },
             (state, Change::Superseded { by }) if state.is_active() && by != self.id => State::Superseded { by },
             _ => return Err(refused),
         };
-        Ok(Self { state, taken_up_at, updated_at: now, ..self.clone() })
+        Ok(Self { state, taken_up_at, approved_by, updated_at: now, ..self.clone() })
     }
 }
 

@@ -266,11 +266,10 @@ fn warnings_name_what_waits_and_what_is_not_there() {
     let warnings = |loaded: Loaded<Pipeline>| loaded.warnings.iter().map(FieldError::to_string).collect::<Vec<_>>();
     assert_eq!(
         warnings(fixture("docs-0.24-manual")),
-        [
-            "spec.environments[0]: endpoint my-app-ns/my-app/dev does not exist: no strategy.secretRef names its HMAC keys",
-            "spec.environments[1]: strategy pull-request is not built yet: its promotions wait",
-        ]
+        ["spec.environments[0]: endpoint my-app-ns/my-app/dev does not exist: no strategy.secretRef names its HMAC keys"]
     );
+    let webhook = document("{strategy: {webhook: {url: https://ci.example.com}, secretRef: {name: k}}}", TWO);
+    assert_eq!(warnings(load(&webhook).unwrap()), ["spec.environments[1]: strategy webhook is not built yet: its promotions wait"]);
     let rollback = document("{reasons: [RollbackSucceeded], strategy: {notification: {}, secretRef: {name: k}}}", TWO);
     assert_eq!(
         warnings(load(&rollback).unwrap()),

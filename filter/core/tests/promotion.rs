@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use lockgate_core::event::ObjectRef;
 use lockgate_core::pipeline::StrategyKind;
 use lockgate_core::promotion::{
-    Change, DoneDetail, EventSummary, Failure, FailureReason, Intent, Promotion, PromotionId, State, Success, TransitionError,
+    Change, DoneDetail, EventSummary, Failure, FailureReason, Intent, Promotion, PromotionId, PullRequestRecord, State, Success,
+    TransitionError,
 };
 use lockgate_core::retry::RetryPolicy;
 use lockgate_core::revision::{Revision, Version};
@@ -46,14 +47,26 @@ fn failure(reason: FailureReason) -> Failure {
     Failure { reason, message: "no route to git.example.org".to_owned() }
 }
 
+fn pull() -> PullRequestRecord {
+    PullRequestRecord {
+        url: "https://forge.example/org/repo/pulls/1".to_owned(),
+        number: 1,
+        repository: "forge.example/org/repo".to_owned(),
+        branch: "promotion-ns-app-prod".to_owned(),
+        commit: "3f786850e387550fdab836ed7e6dc881de23001b".to_owned(),
+        opened_at: at(10),
+        auto_merge: false,
+    }
+}
+
 fn states() -> Vec<State> {
     vec![
         State::WaitingApproval,
         State::Pending { attempts: 1, next_attempt_at: at(0), last_error: None },
         State::Running { attempt: 1 },
-        State::PullRequestOpen { url: "https://forge/1".to_owned(), number: 1 },
-        State::Merged { commit: None },
-        State::Closed,
+        State::PullRequestOpen { pull: pull(), incomplete: None, unfollowed: None },
+        State::Merged { pull: pull(), commit: None, at: at(50) },
+        State::Closed { pull: pull() },
         State::Done(DoneDetail::default()),
         State::Failed(failure(FailureReason::MarkerNotFound)),
         State::Superseded { by: id(9) },
@@ -64,15 +77,16 @@ fn states() -> Vec<State> {
 fn changes() -> Vec<Change> {
     vec![
         Change::Attempted,
-        Change::Succeeded(Success::PullRequestOpen { url: "https://forge/1".to_owned(), number: 1 }),
+        Change::Succeeded(Success::PullRequestOpen { pull: pull(), incomplete: None }),
         Change::Succeeded(Success::Done(DoneDetail::default())),
         Change::FailedPassing { failure: failure(FailureReason::Unreachable), retry_after: None },
         Change::FailedPermanent(failure(FailureReason::MarkerNotFound)),
-        Change::Merged { commit: None },
+        Change::Followed { pull: pull(), incomplete: None, unfollowed: Some(failure(FailureReason::TimedOut)) },
+        Change::Merged { commit: None, at: None },
         Change::Closed,
         Change::Superseded { by: id(2) },
         Change::TakenUpAgain,
-        Change::Approved,
+        Change::Approved { by: None },
         Change::Rejected,
         Change::Recovered,
         Change::Parked,
@@ -106,6 +120,7 @@ fn every_state_takes_exactly_these_changes() {
         "Running Superseded Superseded",
         "Running Recovered Pending",
         "Running Parked Pending",
+        "PullRequestOpen Followed PullRequestOpen",
         "PullRequestOpen Merged Merged",
         "PullRequestOpen Closed Closed",
         "PullRequestOpen Superseded Superseded",
@@ -145,12 +160,13 @@ fn a_passing_error_waits_as_the_schedule_or_the_peer_says_and_gives_up_after_a_d
 fn patience_begins_anew_with_an_approval_and_when_taken_up_again() {
     let policy = RetryPolicy::default();
     let later = 3 * 86_400;
-    let approved = promotion(true).apply(Change::Approved, at(later), &policy).unwrap();
+    let approved = promotion(true).apply(Change::Approved { by: Some("ada".to_owned()) }, at(later), &policy).unwrap();
     let again = promotion(false)
         .apply(Change::FailedPermanent(failure(FailureReason::SecretMissing)), at(1), &policy)
         .unwrap()
         .apply(Change::TakenUpAgain, at(later), &policy)
         .unwrap();
+    assert_eq!((approved.approved_by.as_deref(), again.approved_by.as_deref()), (Some("ada"), None));
     for promotion in [approved, again] {
         assert_eq!(promotion.state, State::Pending { attempts: 0, next_attempt_at: at(later), last_error: None });
         let running = promotion.apply(Change::Attempted, at(later), &policy).unwrap();
@@ -245,5 +261,29 @@ proptest::proptest! {
             }
             promotion = after;
         }
+    }
+}
+
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+fn a_merge_has_the_forges_time_where_it_tells_one_and_keeps_the_pull_request() {
+    let open = State::PullRequestOpen { pull: pull(), incomplete: None, unfollowed: None };
+    let open = Promotion { state: open, ..promotion(false) };
+    for (told, expected) in [(Some(at(30)), at(30)), (None, at(60))] {
+        let merged = open.apply(Change::Merged { commit: Some("abc".to_owned()), at: told }, at(60), &RetryPolicy::default());
+        let expected = State::Merged { pull: pull(), commit: Some("abc".to_owned()), at: expected };
+        assert_eq!(merged.unwrap().state, expected);
+    }
+    assert_eq!(open.state.pull_request(), Some(&pull()));
+    assert_eq!(State::Rejected.pull_request(), None);
+}
+
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+fn every_state_is_read_back_as_it_was_written() {
+    for state in states() {
+        let before = Promotion { state, ..promotion(false) };
+        let text = serde_json::to_string(&before).unwrap();
+        assert_eq!(serde_json::from_str::<Promotion>(&text).unwrap(), before, "{text}");
     }
 }

@@ -58,6 +58,12 @@ pub enum GitError {
         /// The hash the server announced.
         hash: String,
     },
+    /// The repository holds an object that would not fit into memory.
+    #[error("the repository holds an object of more than {} MiB, which is not read: keep such files in Git LFS", limit / (1024 * 1024))]
+    ObjectTooLarge {
+        /// Bytes.
+        limit: u64,
+    },
     /// What the server said is not git's protocol.
     #[error("the server does not speak git's protocol as expected: {detail}")]
     Protocol {
@@ -135,6 +141,7 @@ impl GitError {
             | Self::Redirected { .. }
             | Self::BaseBranchNotFound { .. }
             | Self::UnsupportedHash { .. }
+            | Self::ObjectTooLarge { .. }
             | Self::PushRejected { .. }
             | Self::InvalidManifest { .. }
             | Self::SigningFailed { .. }
@@ -152,7 +159,7 @@ impl GitError {
             Self::RepositoryNotFound => "RepositoryNotFound",
             Self::Redirected { .. } => "InvalidRepositoryUrl",
             Self::BaseBranchNotFound { .. } => "BaseBranchNotFound",
-            Self::UnsupportedHash { .. } => "UnsupportedRepository",
+            Self::UnsupportedHash { .. } | Self::ObjectTooLarge { .. } => "UnsupportedRepository",
             Self::Protocol { .. } => "ProtocolError",
             Self::PushRace { .. } => "PushRace",
             Self::PushRejected { .. } => "PushRejected",

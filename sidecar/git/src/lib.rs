@@ -25,6 +25,6 @@ pub use crate::error::GitError;
 pub use crate::markers::{ImagePart, Marker};
 pub use crate::mirror::commit::{Commit, CommitMeta, CommitOutcome, FileChange, SigningKey};
 pub use crate::mirror::index::{Occurrence, Search, Skipped};
-pub use crate::mirror::{CommitId, Mirror, Tips};
+pub use crate::mirror::{Ahead, Branches, CommitId, LARGEST_OBJECT, Mirror, Tips};
 pub use crate::remote::{Credentials, Remote};
 pub use crate::url::{AddressPolicy, RemoteUrl, UrlError};

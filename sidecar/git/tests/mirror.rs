@@ -346,3 +346,80 @@ fn names_that_are_not_utf8_or_sort_oddly_survive() {
     assert_eq!(repo.diff("p").len(), 8);
     assert!(git_command(&repo.origin(), &["cat-file", "-e", "p:a.b/c.yaml"]).status().unwrap().success());
 }
+
+#[test]
+fn several_branches_come_with_one_fetch_and_tell_what_they_have_beyond_the_base() {
+    let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
+    let work = repo.work();
+    git(&work, &["push", "-q", "origin", "HEAD:same"]);
+    for text in ["one", "two"] {
+        fs::write(work.join("b.txt"), text).unwrap();
+        git(&work, &["add", "-A"]);
+        git(&work, &["commit", "-q", "-m", text]);
+    }
+    git(&work, &["push", "-q", "origin", "HEAD:ahead"]);
+    let (mirror, remote) = (repo.mirror(), repo.remote());
+    let branches = mirror.fetch_branches(&remote, "main", &["ahead", "missing", "same", "main"]).unwrap();
+    let [Some(ahead), None, Some(same), Some(main)] = branches.heads[..] else { panic!("{branches:?}") };
+    assert_eq!((same, main), (branches.base, branches.base));
+    let messages = |most| {
+        let commits = mirror.ahead(&branches.base, &ahead, most).unwrap();
+        commits.into_iter().map(|commit| commit.message.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(messages(10), ["two", "one"]);
+    assert_eq!(messages(1), ["two"]);
+    assert_eq!(mirror.ahead(&branches.base, &same, 10).unwrap(), []);
+    assert_eq!(mirror.ahead(&ahead, &branches.base, 10).unwrap(), [], "an older commit is part of a newer one");
+}
+
+#[test]
+fn an_object_that_would_not_fit_into_memory_is_refused_and_the_mirror_stays_usable() {
+    let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
+    let url = repo.remote().url;
+    let mirror = Mirror::open_limited(&repo.mirrors(), &url, 1 << 20).unwrap();
+    mirror.fetch(&repo.remote(), "main", None).unwrap();
+    fs::write(repo.work().join("big.bin"), vec![0; 3 << 20]).unwrap();
+    repo.change(&[]);
+    let error = mirror.fetch(&repo.remote(), "main", None).unwrap_err();
+    assert_eq!((error.clone(), error.is_passing()), (GitError::ObjectTooLarge { limit: 1 << 20 }, false));
+    assert!(error.to_string().contains("more than 1 MiB"), "{error}");
+    // A new mirror says the same, and one with more room takes it: nothing was left behind by the refusals.
+    drop(mirror);
+    fs::remove_dir_all(repo.mirrors()).unwrap();
+    let mirror = Mirror::open_limited(&repo.mirrors(), &url, 1 << 20).unwrap();
+    assert_eq!(mirror.fetch(&repo.remote(), "main", None).unwrap_err(), error);
+    drop(mirror);
+    let mirror = Mirror::open(&repo.mirrors(), &url).unwrap();
+    let tips = mirror.fetch(&repo.remote(), "main", None).unwrap();
+    assert_eq!(mirror.find(&tips.base, &[marker()]).unwrap().found.len(), 1);
+}
+
+#[test]
+fn an_edit_is_known_after_a_rebase_and_not_after_an_amendment() {
+    let repo = Repo::with(&[("a.yaml", &manifest("1.0.0")), ("b.yaml", "x: 1\n")]);
+    let (mirror, remote) = (repo.mirror(), repo.remote());
+    let tips = mirror.fetch(&remote, "main", None).unwrap();
+    let search = mirror.find(&tips.base, &[marker()]).unwrap();
+    let CommitOutcome::Created(commit) = mirror.commit(&tips.base, &search, "2.0.0", &meta("Promote")).unwrap() else { panic!() };
+    mirror.push(&remote, "promotion", None, &commit.id).unwrap();
+    let work = repo.work();
+    git(&work, &["fetch", "-q", "origin"]);
+    repo.change(&[("c.yaml", "x: 1\n")]);
+    let judge = |branch: &str, version: &str| {
+        let head = mirror.fetch(&remote, "main", Some(branch)).unwrap().head.unwrap();
+        mirror.is_edit(&head, &[marker()], version).unwrap()
+    };
+    assert!(judge("promotion", "2.0.0") && !judge("promotion", "2.0.1"));
+    git(&work, &["checkout", "-q", "-b", "rebased", "origin/promotion"]);
+    git(&work, &["rebase", "-q", "main"]);
+    git(&work, &["push", "-q", "origin", "rebased"]);
+    assert!(judge("rebased", "2.0.0"));
+    fs::write(work.join("b.yaml"), "x: 2\n").unwrap();
+    git(&work, &["commit", "-q", "-a", "--amend", "--no-edit"]);
+    git(&work, &["push", "-q", "origin", "HEAD:amended"]);
+    assert!(!judge("amended", "2.0.0"));
+    git(&work, &["checkout", "-q", "-b", "merged", "origin/promotion"]);
+    git(&work, &["merge", "-q", "--no-edit", "main"]);
+    git(&work, &["push", "-q", "origin", "merged"]);
+    assert!(!judge("merged", "2.0.0") && !judge("main", "2.0.0"));
+}

@@ -25,10 +25,8 @@ pub(super) fn of_promotions(promotions: &[Promotion], public_url: Option<&str>) 
         return (DeliveryOutcome::Failed, reply);
     }
     let body = body(promotions);
-    let pull_request = promotions.iter().find_map(|promotion| match &promotion.state {
-        State::PullRequestOpen { url, .. } => Some(url.clone()),
-        _ => None,
-    });
+    // Also of one that was merged or closed since: whoever joins gets the answer of who came first.
+    let pull_request = promotions.iter().find_map(|promotion| promotion.state.pull_request().map(|pull| pull.url.clone()));
     match pull_request {
         Some(url) => (DeliveryOutcome::Promoted, Reply::created(&body, url)),
         None => {

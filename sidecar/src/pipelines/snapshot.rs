@@ -11,9 +11,10 @@ use lockgate_core::{
     edge::Record,
     endpoint::{Endpoint, PipelineKey},
     key::Key,
-    pipeline::{Pipeline, lint},
+    pipeline::{Pipeline, Strategy, lint},
     secret::Secret,
 };
+use lockgate_forge::Repository;
 
 use serde_json::{Value, json};
 
@@ -171,6 +172,9 @@ impl Snapshot {
         let mut endpoints: Vec<Arc<Record>> = objects.pipelines().flat_map(|pipeline| endpoints(pipeline, &objects)).collect();
         endpoints.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
         let mut snapshot = Self { version, objects, endpoints: endpoints.into(), problems };
+        let addresses: Vec<Problem> =
+            snapshot.objects.pipelines().flat_map(|pipeline| addresses(pipeline, &snapshot.objects)).collect();
+        snapshot.problems.extend(addresses);
         let findings = lint(snapshot.objects.pipelines().map(Arc::as_ref), |namespace, name| {
             snapshot.secret(namespace, name).map(Arc::as_ref)
         });
@@ -253,6 +257,32 @@ impl Snapshot {
             .collect();
         broken.len()
     }
+}
+
+/// Pull requests into a repository that its forge cannot have. The other strategies' addresses are checked where they are read.
+fn addresses(pipeline: &Pipeline, objects: &Objects) -> Vec<Problem> {
+    let key = pipeline.key();
+    let key = (Kind::Pipeline, key.namespace(), key.name());
+    let place = objects.find(key).and_then(|found| found.place.as_ref());
+    let mut problems: Vec<Problem> = Vec::new();
+    for environment in pipeline.environments().iter().skip(1) {
+        let Some(Strategy::PullRequest(settings)) = pipeline.promotion_into(&environment.name).strategy else { continue };
+        let Err(error) = Repository::parse(settings.forge, &settings.url, settings.api_url.as_deref()) else { continue };
+        let path = pipeline.strategy_path(&environment.name);
+        // Several environments may share one strategy.
+        if problems.iter().any(|problem| problem.path == path) {
+            continue;
+        }
+        problems.push(Problem {
+            severity: Severity::Error,
+            file: place.map(|place| place.file.to_path_buf()),
+            line: place.map_or(0, |place| place.line_of(&path)),
+            path,
+            message: error.to_string(),
+            object: Some(ObjectId::of(key)),
+        });
+    }
+    problems
 }
 
 fn endpoints(pipeline: &Pipeline, objects: &Objects) -> Vec<Arc<Record>> {

@@ -1,13 +1,14 @@
-//! One table: what went wrong in git → the reason that users see, and whether trying again can help.
+//! Two tables: what went wrong in git, or on a forge → the reason that users see, and whether trying again can help.
 
 use std::time::Duration;
 
 use lockgate_core::promotion::{Failure, FailureReason};
+use lockgate_forge::{Fault as ForgeFault, ForgeError};
 use lockgate_git::{GitError, UrlError};
 
 use super::attempt::Outcome;
 
-/// Why an attempt in git did not succeed.
+/// Why an attempt did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) reason: FailureReason,
@@ -18,6 +19,10 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn new(reason: FailureReason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), retry_after: None }
+    }
+
+    pub(super) fn failure(&self) -> Failure {
+        Failure { reason: self.reason, message: self.message.clone() }
     }
 
     /// `base` is the tip of the base branch, if it was seen.
@@ -38,6 +43,12 @@ impl From<GitError> for Fault {
             _ => None,
         };
         Self { reason: reason_of(&error), message: error.to_string(), retry_after }
+    }
+}
+
+impl From<ForgeError> for Fault {
+    fn from(error: ForgeError) -> Self {
+        Self { reason: reason_of_forge(&error.fault), message: error.to_string(), retry_after: error.retry_after() }
     }
 }
 
@@ -63,9 +74,29 @@ fn reason_of(error: &GitError) -> FailureReason {
         GitError::BaseBranchNotFound { .. } => FailureReason::BaseBranchNotFound,
         GitError::PushRejected { .. } => FailureReason::PushRejected,
         GitError::InvalidManifest { .. } => FailureReason::InvalidManifest,
-        GitError::UnsupportedHash { .. } | GitError::SigningFailed { .. } | GitError::ProgramMissing { .. } => {
-            FailureReason::UnsupportedStrategy
-        }
+        GitError::UnsupportedHash { .. }
+        | GitError::ObjectTooLarge { .. }
+        | GitError::SigningFailed { .. }
+        | GitError::ProgramMissing { .. } => FailureReason::UnsupportedStrategy,
+    }
+}
+
+/// `Exists` and `NothingToMerge` are answers to [`lockgate_forge::Forge::create`] that the strategy understands; elsewhere they are refusals.
+fn reason_of_forge(fault: &ForgeFault) -> FailureReason {
+    match fault {
+        ForgeFault::Unreachable(_) => FailureReason::Unreachable,
+        ForgeFault::TimedOut(_) => FailureReason::TimedOut,
+        ForgeFault::Server { .. } => FailureReason::ServerError,
+        ForgeFault::RateLimited { .. } => FailureReason::RateLimited,
+        ForgeFault::Conflict(_) => FailureReason::Conflict,
+        ForgeFault::NotYet(_) => FailureReason::NotReady,
+        ForgeFault::Protocol(_) => FailureReason::UnexpectedAnswer,
+        ForgeFault::AuthenticationFailed => FailureReason::AuthenticationFailed,
+        ForgeFault::PermissionDenied { .. } => FailureReason::PermissionDenied,
+        ForgeFault::NotFound(_) => FailureReason::RepositoryNotFound,
+        ForgeFault::Exists | ForgeFault::NothingToMerge | ForgeFault::Invalid(_) => FailureReason::ForgeRefused,
+        ForgeFault::Unsupported(_) => FailureReason::UnsupportedStrategy,
+        ForgeFault::Credentials(_) | ForgeFault::Connection(_) => FailureReason::SecretKeyMissing,
     }
 }
 
@@ -90,6 +121,7 @@ mod tests {
             GitError::Redirected { to: text() },
             GitError::BaseBranchNotFound { branch: text() },
             GitError::UnsupportedHash { hash: text() },
+            GitError::ObjectTooLarge { limit: 1 },
             GitError::Protocol { detail: text() },
             GitError::PushRace { branch: text() },
             GitError::PushRejected { branch: text(), reason: text() },
@@ -100,6 +132,36 @@ mod tests {
             GitError::ProgramMissing { program: text(), detail: text() },
         ] {
             assert_eq!(reason_of(&error).is_permanent(), !error.is_passing(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_forge_and_the_promotion_agree_on_what_is_passing() {
+        let text = String::new;
+        for fault in [
+            ForgeFault::Unreachable(text()),
+            ForgeFault::TimedOut(Duration::from_secs(30)),
+            ForgeFault::Server { status: 502, retry_after: None },
+            ForgeFault::RateLimited { retry_after: Some(Duration::from_secs(7)) },
+            ForgeFault::Conflict(text()),
+            ForgeFault::NotYet(text()),
+            ForgeFault::AuthenticationFailed,
+            ForgeFault::PermissionDenied { right: "pull request write", detail: text() },
+            ForgeFault::NotFound(text()),
+            ForgeFault::Exists,
+            ForgeFault::NothingToMerge,
+            ForgeFault::Invalid(text()),
+            ForgeFault::Unsupported(text()),
+            ForgeFault::Credentials(text()),
+            ForgeFault::Connection(text()),
+            ForgeFault::Protocol(text()),
+        ] {
+            let error = ForgeError { operation: "create", place: "forge.example/org/repo".to_owned(), fault };
+            let reason = reason_of_forge(&error.fault);
+            assert_eq!(reason.is_permanent(), !error.is_passing(), "{error:?}");
+            let fault = Fault::from(error.clone());
+            assert_eq!(fault.retry_after, error.retry_after());
+            assert!(fault.message.starts_with("create on forge.example/org/repo: "), "{}", fault.message);
         }
     }
 

@@ -1,19 +1,25 @@
 //! Carries promotions out: the scheduler, its workers, and one module per strategy.
 //!
 //! ```text
-//! Pending ── due ──▶ claim (store) ──▶ strategy ──▶ conclude (store) ──▶ Done | Failed | Pending, later
+//! Pending ── due ──▶ claim (store) ──▶ strategy ──▶ conclude (store) ──▶ Done | Failed | Pending, later | PullRequestOpen
+//! PullRequestOpen ── due ──▶ look ──▶ Merged | Closed | PullRequestOpen, looked at later
 //! ```
 //!
 //! - **Ownership.** A worker owns a promotion from its claim (`Running`, in the store) to its conclusion. At a start nothing runs, so whatever is still `Running` belonged to a process that died, and goes back to `Pending`.
-//! - **Bounds.** At most `workers` attempts at once, at most one per repository.
+//! - **Bounds.** At most `workers` attempts at once, at most one per repository. Looks at pull requests have a few tasks of their own, so that they never take a worker, and keep out of a repository that an attempt works in.
 //! - **At least once.** A crash between an effect and its conclusion repeats the attempt; every strategy therefore looks for what it may have done before.
 //! - **What waits.** A failed promotion is taken up again when its Pipeline or Secret changes, when the base branch it saw has moved, and at a start. One whose strategy is not built yet stays pending, with a warning.
 
 mod attempt;
+mod body;
 mod fault;
+mod follow;
+mod forges;
 mod git;
 mod notification;
 mod ownership;
+mod pull_request;
+mod repository;
 mod scheduler;
 
 use std::num::NonZeroUsize;
@@ -29,8 +35,8 @@ use crate::metrics::Metrics;
 use crate::pipelines::Catalog;
 use crate::store::Store;
 
+pub use forges::Connect;
 pub use notification::Notifier;
-pub use ownership::{Ownership, ownership};
 pub use scheduler::Runner;
 
 /// What the workers need to know.
@@ -44,12 +50,26 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// How commits are made and which repositories are allowed.
     pub git: GitSettings,
+    /// How often open pull requests are looked at.
+    pub poll: Poll,
+    /// How forges are reached. The default unless a test says otherwise.
+    pub connect: Connect,
     /// Notification-controller's event endpoint; `None` without one.
     pub notification: Option<String>,
     /// How often the base branches of failed promotions are looked at. [`RECHECK`] unless a test says otherwise.
     pub recheck: Duration,
     /// How long a stop waits for running attempts before it gives them back. [`STOP_GRACE`] unless a test says otherwise.
     pub stop_grace: Duration,
+}
+
+/// How often open pull requests are looked at: at first after `min`, then less and less often, and after `min` again when something
+/// has happened to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Poll {
+    /// The shortest pause.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
 }
 
 /// How commits are made and which repositories are allowed.

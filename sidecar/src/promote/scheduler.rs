@@ -1,6 +1,8 @@
 //! Chooses what runs when.
 //!
-//! One task. It looks for work when it is woken, when the next attempt is due, when an attempt has ended, when Pipelines or Secrets change, and now and then for base branches that have moved.
+//! One task. It looks for work when it is woken, when the next attempt or the next look at a pull request is due, when one of these has ended, when Pipelines or Secrets change, and now and then for base branches that have moved.
+//!
+//! Looks are not attempts: they have tasks of their own, at most one per repository, and none begins in a repository while an attempt works there, so that a token is not used by two at once for long.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,15 +11,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lockgate_core::endpoint::PipelineKey;
 use lockgate_core::promotion::{Change, Promotion, PromotionId};
+use lockgate_core::retry::later;
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::attempt::{self, Context, Work, work_into, work_of};
+use super::forges::Forges;
 use super::notification::Notifier;
-use super::{Settings, git};
+use super::repository::{self, Mirrors};
+use super::{Settings, follow};
 use crate::metrics::{Metrics, PromotionOutcome};
 use crate::pipelines::{Catalog, Snapshot};
-use crate::store::{Store, StoreError, Waiting};
+use crate::store::{Look, Store, StoreError, Waiting};
 
 /// The scheduler's task; see [`super::Scheduler::new`].
 pub struct Runner {
@@ -26,6 +31,8 @@ pub struct Runner {
     stop: watch::Receiver<bool>,
     attempts: JoinSet<Result<(), StoreError>>,
     running: HashMap<Id, Running>,
+    looks: JoinSet<Result<(), StoreError>>,
+    looking: HashMap<Id, Running>,
     /// Promotions whose wait was warned about.
     warned: HashSet<PromotionId>,
 }
@@ -55,8 +62,10 @@ impl Runner {
     ) -> Self {
         let notifier = settings.notification.as_ref().map(|address| Notifier::new(address, &instance())).transpose();
         let notifier = notifier.map_err(|error| format!("the HTTP client for notifications does not start: {error}"));
-        let context = Arc::new(Context { catalog, store, settings, metrics, notifier, mirrors: git::Mirrors::default() });
-        Self { context, wake, stop, attempts: JoinSet::new(), running: HashMap::new(), warned: HashSet::new() }
+        let (mirrors, forges) = (Mirrors::default(), Forges::default());
+        let context = Arc::new(Context { catalog, store, settings, metrics, notifier, mirrors, forges });
+        let (attempts, looks) = (JoinSet::new(), JoinSet::new());
+        Self { context, wake, stop, attempts, running: HashMap::new(), looks, looking: HashMap::new(), warned: HashSet::new() }
     }
 
     /// Works until a stop, then finishes or gives back what runs.
@@ -78,7 +87,7 @@ impl Runner {
         // The first tick is immediate, and a start takes everything up again anyway.
         recheck.tick().await;
         while !*self.stop.borrow() {
-            let pause = match self.start_due().await {
+            let pause = match self.start().await {
                 Ok(next) => next.map_or(IDLE, |due| attempt::since(Timestamp::now(), due).min(IDLE)),
                 Err(StoreError::Stopped) => return Err(StoreError::Stopped),
                 Err(error) => {
@@ -90,10 +99,11 @@ impl Runner {
                 () = self.wake.notified() => Ok(()),
                 () = tokio::time::sleep(pause) => Ok(()),
                 Some(ended) = self.attempts.join_next_with_id() => self.ended(ended).await,
+                Some(ended) = self.looks.join_next_with_id() => self.looked(ended).await,
                 Ok(()) = snapshots.changed() => {
                     let new = snapshots.borrow_and_update().clone();
                     let before = std::mem::replace(&mut known, Arc::clone(&new));
-                    self.take_up(|promotion| differs(&before, &new, promotion)).await
+                    self.changed(&before, &new).await
                 }
                 _ = recheck.tick() => self.recheck().await,
                 _ = self.stop.changed() => break,
@@ -128,6 +138,78 @@ impl Runner {
         self.take_up(|_| true).await
     }
 
+    /// Starts attempts and looks that are due. Returns when the next one is.
+    async fn start(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let attempt = self.start_due().await?;
+        let look = self.start_looks().await?;
+        Ok(attempt.into_iter().chain(look).min())
+    }
+
+    /// Starts looks that are due, as far as their tasks and lanes allow. Returns when the next one is due.
+    async fn start_looks(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let snapshot = self.context.catalog.snapshot();
+        let now = Timestamp::now();
+        let mut after = None;
+        for _ in 0..LOOK_PAGES {
+            if self.looking.len() >= LOOKERS {
+                break;
+            }
+            let page = self.context.store.followed(after, PAGE).await?;
+            for waiting in &page {
+                if waiting.due_at > now {
+                    return Ok(Some(waiting.due_at));
+                }
+                let site = work_into(&snapshot, &waiting.pipeline, &waiting.environment).site();
+                let lane = site.map_or(Lane::Free, |site| Lane::Repository(site.lane()));
+                let busy =
+                    lane != Lane::Free && self.looking.values().chain(self.running.values()).any(|running| running.lane == lane);
+                let under_way = self.looking.values().any(|running| running.promotion == waiting.id);
+                if busy || under_way || self.looking.len() >= LOOKERS {
+                    continue;
+                }
+                let task = self.looks.spawn(follow::run(Arc::clone(&self.context), waiting.id));
+                self.looking.insert(task.id(), Running { promotion: waiting.id, lane });
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some((last.due_at, last.id)),
+                _ => break,
+            }
+        }
+        // What is due and was left out waits for the end of a look or of an attempt, which starts again.
+        Ok(None)
+    }
+
+    async fn looked(&mut self, ended: Result<(Id, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
+        let (id, outcome) = match ended {
+            Ok((id, outcome)) => (id, Ok(outcome)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let Some(Running { promotion, .. }) = self.looking.remove(&id) else { return Ok(()) };
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::error!(%promotion, %error, "a look at a pull request ended by a panic");
+                let pause = self.context.settings.poll.max;
+                let look = Look { at: later(Timestamp::now(), pause), pause, tag: None };
+                self.context.store.transaction(move |tx| tx.schedule_look(promotion, &look)).await
+            }
+        }
+    }
+
+    /// Pipelines or Secrets have changed: what failed by them is taken up again, and what is followed by them is looked at.
+    async fn changed(&mut self, before: &Snapshot, after: &Snapshot) -> Result<(), StoreError> {
+        self.take_up(|promotion| differs(before, after, promotion)).await?;
+        let open = self.context.store.open_pull_requests().await?;
+        let touched: Vec<PromotionId> =
+            open.iter().filter(|promotion| differs(before, after, promotion)).map(|promotion| promotion.id).collect();
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let look = Look { at: Timestamp::now(), pause: self.context.settings.poll.min, tag: None };
+        let scheduled = self.context.store.transaction(move |tx| touched.iter().try_for_each(|id| tx.schedule_look(*id, &look)));
+        scheduled.await
+    }
+
     /// Starts what is due, as far as workers and lanes allow. Returns when the next one is due.
     async fn start_due(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let snapshot = self.context.catalog.snapshot();
@@ -156,17 +238,15 @@ impl Runner {
         {
             return;
         }
-        let lane = match work_into(snapshot, &waiting.pipeline, &waiting.environment) {
-            Work::Git(strategy) => Lane::Repository(git::lane(&strategy.url)),
-            Work::Notification | Work::Impossible(..) => Lane::Free,
-            Work::NotBuilt(kind) => {
-                if self.warned.insert(waiting.id) {
-                    tracing::warn!(promotion = %waiting.id, pipeline = %waiting.pipeline, environment = %waiting.environment, strategy = %kind,
-                        "promotion waits: this version does not carry out its strategy");
-                }
-                return;
+        let work = work_into(snapshot, &waiting.pipeline, &waiting.environment);
+        if let Work::NotBuilt(kind) = work {
+            if self.warned.insert(waiting.id) {
+                tracing::warn!(promotion = %waiting.id, pipeline = %waiting.pipeline, environment = %waiting.environment, strategy = %kind,
+                    "promotion waits: this version does not carry out its strategy");
             }
-        };
+            return;
+        }
+        let lane = work.site().map_or(Lane::Free, |site| Lane::Repository(site.lane()));
         if self.is_free(&lane) {
             self.spawn(waiting.id, lane, attempt::run(Arc::clone(&self.context), waiting.id));
         }
@@ -213,14 +293,15 @@ impl Runner {
         let snapshot = self.context.catalog.snapshot();
         for (promotion, base) in self.context.store.failed_latest().await? {
             let Some(base) = base else { continue };
-            let Work::Git(strategy) = work_of(&snapshot, &promotion) else { continue };
-            let lane = Lane::Repository(git::lane(&strategy.url));
+            let Some(site) = work_of(&snapshot, &promotion).site() else { continue };
+            let lane = Lane::Repository(site.lane());
             if self.running.len() >= self.context.settings.workers.get() || !self.is_free(&lane) {
                 continue;
             }
             let (context, snapshot, id) = (Arc::clone(&self.context), Arc::clone(&snapshot), promotion.id);
             self.spawn(id, lane, async move {
-                if git::base_moved(&context, &snapshot, &promotion, strategy, &base).await && take_up_again(&context, id).await? {
+                if repository::base_moved(&context, &snapshot, &promotion, site, &base).await && take_up_again(&context, id).await?
+                {
                     tracing::info!(promotion = %id, "taking up a failed promotion again: its base branch has moved");
                 }
                 Ok(())
@@ -231,6 +312,8 @@ impl Runner {
 
     /// Waits for what runs, then gives back what still does.
     async fn wind_down(mut self) -> Result<(), StoreError> {
+        // A look leaves nothing behind that the next one does not find.
+        self.looks.shutdown().await;
         let deadline = tokio::time::Instant::now() + self.context.settings.stop_grace;
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.attempts.join_next_with_id()).await {
             self.ended(ended).await?;
@@ -286,10 +369,7 @@ fn differs(before: &Snapshot, after: &Snapshot, promotion: &Promotion) -> bool {
 }
 
 fn secret_name(snapshot: &Snapshot, key: &PipelineKey, environment: &str) -> Option<String> {
-    match work_into(snapshot, key, environment) {
-        Work::Git(strategy) => strategy.secret_ref,
-        _ => None,
-    }
+    work_into(snapshot, key, environment).site()?.secret_ref
 }
 
 /// Names this process to notification-controller: the host's name, as the original.
@@ -300,6 +380,10 @@ fn instance() -> String {
 
 /// Pending promotions that are read at once.
 const PAGE: usize = 256;
+/// Looks at pull requests that run at once.
+const LOOKERS: usize = 4;
+/// Pages of due looks that are searched for one whose repository is free.
+const LOOK_PAGES: usize = 8;
 /// The longest sleep without any reason to wake.
 const IDLE: Duration = Duration::from_secs(60);
 /// Pause after a fault of the store.

@@ -28,7 +28,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 pub use lock::LOCK_FILE;
 pub use read::{Page, PromotionFilter, Waiting};
-pub use rows::{Answered, Digest, Entry, FinishedDelivery, KeyId, NewDelivery};
+pub use rows::{Answered, Digest, Entry, FinishedDelivery, KeyId, Look, NewDelivery};
 pub use tx::Tx;
 pub use view::{promotion_json, promotion_summary};
 pub use writer::CommitObserver;

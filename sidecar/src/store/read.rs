@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lockgate_core::endpoint::PipelineKey;
 use lockgate_core::promotion::{Promotion, PromotionId, State};
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params, params_from_iter};
 
-use super::{Entry, Store, StoreError};
+use super::{Entry, Look, Store, StoreError};
 
 /// Which promotions to list; empty means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct Page {
     pub next: Option<i64>,
 }
 
-/// A pending promotion, as much of it as the scheduler needs to choose.
+/// A promotion that is due for an attempt or for a look, as much of it as the scheduler needs to choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// The promotion.
@@ -71,7 +72,31 @@ impl Store {
     /// # Errors
     /// As [`Store::promotion`].
     pub async fn waiting(&self, after: Option<(Timestamp, PromotionId)>, limit: usize) -> Result<Vec<Waiting>, StoreError> {
-        self.read(move |connection| waiting(connection, after, limit)).await
+        self.read(move |connection| waiting(connection, Due::Attempt, after, limit)).await
+    }
+
+    /// Open pull requests by the time they are to be looked at; as [`Store::waiting`].
+    ///
+    /// # Errors
+    /// As [`Store::promotion`].
+    pub async fn followed(&self, after: Option<(Timestamp, PromotionId)>, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+        self.read(move |connection| waiting(connection, Due::Look, after, limit)).await
+    }
+
+    /// A promotion with an open pull request, and when it was to be looked at. `None` for any other.
+    ///
+    /// # Errors
+    /// As [`Store::promotion`].
+    pub async fn look(&self, id: PromotionId) -> Result<Option<(Promotion, Look)>, StoreError> {
+        self.read(move |connection| look(connection, id)).await
+    }
+
+    /// Every promotion with an open pull request, oldest first.
+    ///
+    /// # Errors
+    /// As [`Store::promotion`].
+    pub async fn open_pull_requests(&self) -> Result<Vec<Promotion>, StoreError> {
+        self.read(|connection| promotions_in(connection, "PullRequestOpen")).await
     }
 
     /// The latest promotion of each target, where that one has failed, with the base branch's tip that its last attempt saw.
@@ -149,12 +174,44 @@ fn page(connection: &Connection, filter: &PromotionFilter) -> Result<Page, Store
     Ok(found)
 }
 
-fn waiting(connection: &Connection, after: Option<(Timestamp, PromotionId)>, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+fn look(connection: &Connection, id: PromotionId) -> Result<Option<(Promotion, Look)>, StoreError> {
+    let key = id.to_string();
+    let row = connection
+        .prepare_cached("SELECT record, look_at, look_pause, look_tag FROM promotions WHERE id = ? AND look_at IS NOT NULL")?
+        .query_row(params![key], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?, row.get(3)?))
+        })
+        .optional()?;
+    let Some((record, at, pause, tag)) = row else { return Ok(None) };
+    let at = Timestamp::from_millisecond(at).map_err(|cause| unreadable("promotions", &key, &cause))?;
+    let pause = Duration::from_millis(u64::try_from(pause.unwrap_or_default()).unwrap_or_default());
+    Ok(Some((promotion_from(&key, &record)?, Look { at, pause, tag })))
+}
+
+/// What a promotion is due for.
+#[derive(Clone, Copy)]
+enum Due {
+    Attempt,
+    Look,
+}
+
+fn waiting(
+    connection: &Connection,
+    due: Due,
+    after: Option<(Timestamp, PromotionId)>,
+    limit: usize,
+) -> Result<Vec<Waiting>, StoreError> {
     let (time, id) = after.map_or((i64::MIN, String::new()), |(time, id)| (time.as_millisecond(), id.to_string()));
-    let mut query = connection.prepare_cached(
-        "SELECT id, namespace, pipeline, environment, due_at FROM promotions
-         WHERE due_at IS NOT NULL AND (due_at, id) > (?, ?) ORDER BY due_at, id LIMIT ?",
-    )?;
+    let mut query = connection.prepare_cached(match due {
+        Due::Attempt => {
+            "SELECT id, namespace, pipeline, environment, due_at FROM promotions
+             WHERE due_at IS NOT NULL AND (due_at, id) > (?, ?) ORDER BY due_at, id LIMIT ?"
+        }
+        Due::Look => {
+            "SELECT id, namespace, pipeline, environment, look_at FROM promotions
+             WHERE look_at IS NOT NULL AND (look_at, id) > (?, ?) ORDER BY look_at, id LIMIT ?"
+        }
+    })?;
     let mut rows = query.query(params![time, id, i64::try_from(limit).unwrap_or(i64::MAX)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {

@@ -1,5 +1,7 @@
 //! What the store keeps beside promotions: deliveries with their first answers, and the event stream.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use lockgate_core::endpoint::Endpoint;
 use lockgate_core::promotion::{Promotion, PromotionId};
@@ -49,6 +51,17 @@ pub enum FinishedDelivery {
     Answered(Answered),
     /// Its answer is still being worked out; it depends on these promotions.
     Running(Vec<PromotionId>),
+}
+
+/// When an open pull request is looked at next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Not before this time.
+    pub at: Timestamp,
+    /// The pause that leads to it; the next one depends on it.
+    pub pause: Duration,
+    /// What the forge calls the state that was seen last, where it has a name for it.
+    pub tag: Option<String>,
 }
 
 /// One entry of the event stream: something happened to a promotion.

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Each entry brings a file from version `index` to `index + 1`. Never edited once released, only added to.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 -- One row per authentic delivery. `status` NULL: its answer is still being worked out.
@@ -80,6 +80,14 @@ CREATE TABLE events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     record TEXT NOT NULL
 );
+";
+
+const V2: &str = "
+-- When a pull request is looked at next, how long the pause before was (milliseconds), and what the forge calls the state last seen.
+ALTER TABLE promotions ADD COLUMN look_at INTEGER;
+ALTER TABLE promotions ADD COLUMN look_pause INTEGER;
+ALTER TABLE promotions ADD COLUMN look_tag TEXT;
+CREATE INDEX promotions_by_look ON promotions (look_at) WHERE look_at IS NOT NULL;
 ";
 
 /// Sets up a connection that writes: write-ahead log, a sync at each commit, and the current tables.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use serde::Serialize;
 
 use super::read::{promotion_from, unreadable};
-use super::rows::{Answered, Digest, Entry, FinishedDelivery, KeyId, NewDelivery};
+use super::rows::{Answered, Digest, Entry, FinishedDelivery, KeyId, Look, NewDelivery};
 use super::{Changed, StoreError};
 
 /// An open transaction. Everything here sees what earlier transactions wrote, and is durable once [`super::Store::transaction`] returns.
@@ -270,14 +270,38 @@ impl<'c> Tx<'c> {
     /// # Errors
     /// What SQLite says.
     pub fn update_promotion(&mut self, promotion: Promotion, message: &str) -> Result<(), StoreError> {
-        let mut update = self.connection.prepare_cached("UPDATE promotions SET state = ?, due_at = ?, record = ? WHERE id = ?")?;
+        // Whatever is open is looked at, at once unless a time is set; nothing else is.
+        let mut update = self.connection.prepare_cached(
+            "UPDATE promotions SET state = ?, due_at = ?, record = ?,
+             look_at = CASE WHEN ? THEN coalesce(look_at, ?) END, look_pause = CASE WHEN ? THEN look_pause END,
+             look_tag = CASE WHEN ? THEN look_tag END WHERE id = ?",
+        )?;
+        let open = matches!(promotion.state, State::PullRequestOpen { .. });
         update.execute(params![
             promotion.state.name(),
             due_column(&promotion.state),
             json(&promotion, "promotions", &promotion.id)?,
+            open,
+            promotion.updated_at.as_millisecond(),
+            open,
+            open,
             promotion.id.to_string(),
         ])?;
         self.changed(promotion, message)
+    }
+
+    /// Sets when a pull request is looked at next. Nothing but an open one is ever looked at.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn schedule_look(&mut self, id: PromotionId, look: &Look) -> Result<(), StoreError> {
+        let pause = i64::try_from(look.pause.as_millis()).unwrap_or(i64::MAX);
+        self.connection
+            .prepare_cached(
+                "UPDATE promotions SET look_at = ?, look_pause = ?, look_tag = ? WHERE id = ? AND state = 'PullRequestOpen'",
+            )?
+            .execute(params![look.at.as_millisecond(), pause, look.tag, id.to_string()])?;
+        Ok(())
     }
 
     /// Remembers the tip of the base branch that an attempt saw, so that a later one can tell whether the branch has changed.

@@ -1,7 +1,7 @@
 //! A promotion as users see it: the JSON of the read-only API and of a delivery's answer.
 
 use jiff::Timestamp;
-use lockgate_core::promotion::{Promotion, State};
+use lockgate_core::promotion::{Failure, Promotion, PullRequestRecord, State};
 use serde_json::{Map, Value, json};
 
 /// What a state says beside its name.
@@ -29,10 +29,22 @@ impl Status {
                 ..Self::default()
             },
             State::Running { attempt } => Self { attempts: Some(*attempt), ..Self::default() },
-            State::PullRequestOpen { url, number } => {
-                Self { pull_request: Some(json!({"url": url, "number": number, "state": "open"})), ..Self::default() }
+            State::PullRequestOpen { pull, incomplete, unfollowed } => {
+                let trouble: Vec<&Failure> = unfollowed.iter().chain(incomplete).collect();
+                let messages: Vec<&str> = trouble.iter().map(|failure| failure.message.as_str()).collect();
+                Self {
+                    reason: trouble.first().map_or("", |failure| failure.reason.as_str()),
+                    message: messages.join("; "),
+                    ..Self::with(pull, "open")
+                }
             }
-            State::Merged { commit } => Self { commit: commit.clone(), ..Self::default() },
+            State::Merged { pull, commit, .. } => {
+                let status = Self::with(pull, "merged");
+                Self { commit: commit.clone().or(status.commit), ..status }
+            }
+            State::Closed { pull } => {
+                Self { message: "the pull request was closed without a merge".to_owned(), ..Self::with(pull, "closed") }
+            }
             State::Done(detail) => Self {
                 message: detail.message.clone(),
                 commit: detail.commit.clone(),
@@ -42,7 +54,16 @@ impl Status {
             State::Failed(failure) => Self { reason: failure.reason.as_str(), message: failure.message.clone(), ..Self::default() },
             State::Superseded { by } => Self { reason: "Superseded", message: format!("superseded by {by}"), ..Self::default() },
             State::WaitingApproval => Self { message: "waits for approval".to_owned(), ..Self::default() },
-            State::Closed | State::Rejected => Self::default(),
+            State::Rejected => Self::default(),
+        }
+    }
+
+    fn with(pull: &PullRequestRecord, state: &str) -> Self {
+        Self {
+            commit: Some(pull.commit.clone()),
+            branch: Some(pull.branch.clone()),
+            pull_request: Some(json!({"url": pull.url, "number": pull.number, "state": state})),
+            ..Self::default()
         }
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use lockgate::intake::{self, Delivery, Intake};
 use lockgate::metrics::Metrics;
 use lockgate::pipelines::Catalog;
-use lockgate::promote::{self, GitSettings, Scheduler};
+use lockgate::promote::{self, Connect, GitSettings, Poll, Scheduler};
 use lockgate::store::{PromotionFilter, Store, StoreError};
 use lockgate_core::decide::Freshness;
 use lockgate_core::pipeline::Pipeline;
@@ -23,6 +23,8 @@ use lockgate_core::signature::{Algorithm, sign};
 use lockgate_git::AddressPolicy;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+
+pub mod forge;
 
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -178,6 +180,8 @@ pub struct Options {
     pub wait: Duration,
     pub retry: RetryPolicy,
     pub notification: Option<String>,
+    pub poll: Poll,
+    pub connect: Connect,
     pub recheck: Duration,
     pub stop_grace: Duration,
     pub public_url: Option<String>,
@@ -195,6 +199,8 @@ impl Default for Options {
                 ..RetryPolicy::default()
             },
             notification: None,
+            poll: Poll { min: Duration::from_millis(50), max: Duration::from_millis(400) },
+            connect: Connect::default(),
             recheck: Duration::from_secs(3600),
             stop_grace: Duration::from_secs(10),
             public_url: None,
@@ -221,8 +227,13 @@ impl World {
                 author_name: "Lockgate".to_owned(),
                 author_email: "lockgate@localhost".to_owned(),
                 signing_key: None,
-                policy: AddressPolicy { allow_insecure: vec![format!("file://{}", dir.display())], allowed_hosts: Vec::new() },
+                policy: AddressPolicy {
+                    allow_insecure: vec![format!("file://{}", dir.display()), "http://127.0.0.1".to_owned()],
+                    allowed_hosts: Vec::new(),
+                },
             },
+            poll: options.poll,
+            connect: options.connect,
             notification: options.notification,
             recheck: options.recheck,
             stop_grace: options.stop_grace,
@@ -247,6 +258,21 @@ impl World {
         drop(self.store);
     }
 
+    /// Ends as `kill -9` does: nothing is finished and nothing given back. Waits until the data folder is free.
+    pub async fn kill(self, dir: &Path) {
+        self.runner.abort();
+        drop(self.runner.await);
+        drop((self.intake, self.store, self.scheduler));
+        for _ in 0..500 {
+            match Store::open(&dir.join("data")) {
+                Ok(_) => return,
+                Err(StoreError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("something holds on to the data folder");
+    }
+
     pub async fn deliver(&self, pipeline: &str, body: &[u8]) -> Reply {
         self.intake.deliver(delivery(pipeline, "dev", body, KEY), Timestamp::now()).await
     }
@@ -254,7 +280,7 @@ impl World {
     /// Delivers a success of dev and returns the promotion that the answer names, as it is then.
     pub async fn promote(&self, pipeline: &str, revision: &str) -> Promotion {
         let reply = self.deliver(pipeline, &success(revision)).await;
-        assert!(reply.status == 202 || reply.status == 500, "{}", String::from_utf8_lossy(&reply.body));
+        assert!(matches!(reply.status, 201 | 202 | 500), "{}", String::from_utf8_lossy(&reply.body));
         let all = self.all().await;
         all.into_iter().find(|p| p.pipeline.name() == pipeline && p.revision.as_str() == revision).expect("the promotion")
     }

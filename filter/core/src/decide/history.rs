@@ -93,7 +93,9 @@ impl From<&State> for LatestState {
         match state {
             State::WaitingApproval | State::Pending { .. } | State::Running { .. } | State::PullRequestOpen { .. } => Self::Active,
             State::Failed(_) => Self::Failed,
-            State::Merged { .. } | State::Closed | State::Done(_) | State::Superseded { .. } | State::Rejected => Self::Ended,
+            State::Merged { .. } | State::Closed { .. } | State::Done(_) | State::Superseded { .. } | State::Rejected => {
+                Self::Ended
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ impl StrategyKind {
     /// Whether this version carries it out. The promotions of one that is not built wait.
     #[must_use]
     pub fn is_built(self) -> bool {
-        matches!(self, Self::Notification | Self::Git)
+        matches!(self, Self::PullRequest | Self::Notification | Self::Git)
     }
 }
 

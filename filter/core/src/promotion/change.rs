@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use super::{DoneDetail, Failure, PromotionId};
+use jiff::Timestamp;
+
+use super::{DoneDetail, Failure, PromotionId, PullRequestRecord};
 
 /// Something that happens to a promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +22,21 @@ pub enum Change {
     },
     /// The attempt failed for good: Running or Pending → Failed.
     FailedPermanent(Failure),
+    /// A look at the pull request found it open, or could not find out: `PullRequestOpen` stays, with what is known now.
+    Followed {
+        /// The pull request.
+        pull: PullRequestRecord,
+        /// What was asked for beside it and cannot be had.
+        incomplete: Option<Failure>,
+        /// Why nobody knows whether it was merged.
+        unfollowed: Option<Failure>,
+    },
     /// The pull request was merged.
     Merged {
         /// The commit on the base branch, where the forge tells it.
         commit: Option<String>,
+        /// When, where the forge tells it.
+        at: Option<Timestamp>,
     },
     /// The pull request was closed without a merge.
     Closed,
@@ -35,7 +48,10 @@ pub enum Change {
     /// What made it fail may be gone: Failed → Pending.
     TakenUpAgain,
     /// A person approved: `WaitingApproval` → Pending.
-    Approved,
+    Approved {
+        /// Who, where that is known.
+        by: Option<String>,
+    },
     /// A person said no: `WaitingApproval` → Rejected.
     Rejected,
     /// The process that ran it has died: Running → Pending. The attempt counts.
@@ -53,11 +69,12 @@ impl Change {
             Self::Succeeded(_) => "Succeeded",
             Self::FailedPassing { .. } => "FailedPassing",
             Self::FailedPermanent(_) => "FailedPermanent",
+            Self::Followed { .. } => "Followed",
             Self::Merged { .. } => "Merged",
             Self::Closed => "Closed",
             Self::Superseded { .. } => "Superseded",
             Self::TakenUpAgain => "TakenUpAgain",
-            Self::Approved => "Approved",
+            Self::Approved { .. } => "Approved",
             Self::Rejected => "Rejected",
             Self::Recovered => "Recovered",
             Self::Parked => "Parked",
@@ -70,10 +87,10 @@ impl Change {
 pub enum Success {
     /// There is a pull request now.
     PullRequestOpen {
-        /// Address for people.
-        url: String,
-        /// Number in its repository.
-        number: u64,
+        /// It.
+        pull: PullRequestRecord,
+        /// What was asked for beside it and cannot be had.
+        incomplete: Option<Failure>,
     },
     /// There is nothing to wait for.
     Done(DoneDetail),

@@ -60,6 +60,12 @@ failure_reasons! {
     RateLimited: Passing,
     /// Somebody else pushed first.
     PushRace: Passing,
+    /// Something on the forge changed while it was worked on.
+    Conflict: Passing,
+    /// The forge is not ready for it.
+    NotReady: Passing,
+    /// The peer's answer is none that it should give.
+    UnexpectedAnswer: Passing,
     /// The local mirror is damaged or the disk is full.
     MirrorUnusable: Passing,
     /// A fault of our own.
@@ -96,6 +102,8 @@ failure_reasons! {
     BranchModified: Permanent,
     /// The server refused the push: a rule or a hook.
     PushRejected: Permanent,
+    /// The forge does not do it: its own message says why.
+    ForgeRefused: Permanent,
     /// The receiver answered 4xx.
     ReceiverRefused: Permanent,
 }

@@ -88,6 +88,37 @@ pub(super) fn commit(
     version: &str,
     meta: &CommitMeta,
 ) -> Result<Option<(Commit, Vec<NewObject>)>, GitError> {
+    let Some(Edited { tree, files, mut objects }) = edited(repository, base, search, version)? else { return Ok(None) };
+    let commit = NewObject::new(Kind::Commit, commit_bytes(tree, base, meta)?)?;
+    let id = CommitId(commit.id);
+    objects.push(commit);
+    Ok(Some((Commit { id, files }, objects)))
+}
+
+/// Whether `commit` is its only parent with the found scalars set to `version`, and nothing else.
+pub(super) fn is_edit(
+    repository: &gix::Repository,
+    commit: ObjectId,
+    parent: ObjectId,
+    search: &Search,
+    version: &str,
+) -> Result<bool, GitError> {
+    let tree = repository.find_commit(commit).and_then(|commit| Ok(commit.tree_id()?.detach())).map_err(GitError::damaged)?;
+    match edited(repository, parent, search, version) {
+        Ok(edited) => Ok(edited.is_some_and(|edited| edited.tree == tree)),
+        Err(GitError::InvalidManifest { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The tree of an edit.
+struct Edited {
+    tree: ObjectId,
+    files: Vec<FileChange>,
+    objects: Vec<NewObject>,
+}
+
+fn edited(repository: &gix::Repository, base: ObjectId, search: &Search, version: &str) -> Result<Option<Edited>, GitError> {
     let mut objects = Vec::new();
     let mut files = Vec::new();
     let mut edits: Vec<(&BStr, ObjectId)> = Vec::new();
@@ -104,10 +135,7 @@ pub(super) fn commit(
     let base_commit = repository.find_commit(base).map_err(GitError::damaged)?;
     let root = base_commit.tree_id().map_err(GitError::damaged)?.detach();
     let tree = rewritten_tree(repository, root, &edits, &mut objects)?;
-    let commit = NewObject::new(Kind::Commit, commit_bytes(tree, base, meta)?)?;
-    let id = CommitId(commit.id);
-    objects.push(commit);
-    Ok(Some((Commit { id, files }, objects)))
+    Ok(Some(Edited { tree, files, objects }))
 }
 
 /// The blob with its new values, unless it has them already.

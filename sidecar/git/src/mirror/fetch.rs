@@ -4,22 +4,30 @@ use std::sync::atomic::AtomicBool;
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
+use gix::error::{Class, ResourceExhaustionKind};
 use gix::progress::Discard;
 use gix::protocol::transport::Protocol;
 use gix::remote::Direction;
 use gix::remote::fetch::Tags;
 
 use super::storage::name_hash;
-use super::{CommitId, Tips};
+use super::{Ahead, Branches, CommitId};
 use crate::error::GitError;
 use crate::remote::Remote;
 use crate::transport::{Connection, connect, first_line};
 
-/// Brings `base`, and `head` if the remote has it, into `repository`.
-pub(super) fn fetch(repository: &gix::Repository, remote: &Remote, base: &str, head: Option<&str>) -> Result<Tips, GitError> {
+/// Brings `base`, and those of `heads` that the remote has, into `repository`.
+pub(super) fn fetch(
+    repository: &gix::Repository,
+    remote: &Remote,
+    base: &str,
+    heads: &[&str],
+    largest: u64,
+) -> Result<Branches, GitError> {
     let base_ref = full_name(base)?;
-    let head_ref = head.filter(|head| *head != base).map(full_name).transpose()?;
-    let specs = [Some(&base_ref), head_ref.as_ref()].into_iter().flatten();
+    let head_refs = heads.iter().map(|head| full_name(head)).collect::<Result<Vec<_>, _>>()?;
+    let others = head_refs.iter().filter(|name| **name != base_ref);
+    let specs = std::iter::once(&base_ref).chain(others);
     let specs = specs.map(|name| format!("+{name}:refs/lockgate/{}", name_hash(name))).collect::<Vec<_>>();
 
     let Connection { transport, fault } = connect(remote, Protocol::V2)?;
@@ -39,30 +47,45 @@ pub(super) fn fetch(repository: &gix::Repository, remote: &Remote, base: &str, h
         let mapping = map.mappings.iter().find(|mapping| mapping.remote.as_name().is_some_and(|n| n == name.as_bytes()))?;
         mapping.remote.as_id().map(|id| CommitId(id.to_owned()))
     };
-    let tips = Tips {
+    let branches = Branches {
         base: tip_of(&base_ref).ok_or_else(|| GitError::BaseBranchNotFound { branch: base.to_owned() })?,
-        head: match &head_ref {
-            Some(head) => tip_of(head),
-            None if head.is_some() => tip_of(&base_ref),
-            None => None,
-        },
+        heads: head_refs.iter().map(|name| tip_of(name)).collect(),
     };
     // Up to here nothing of the mirror was used. Without an account of our own of what failed, it is suspect now.
     let received = fetch.receive(Discard, &AtomicBool::new(false));
-    received.map_err(|error| fault.take().unwrap_or_else(|| GitError::damaged(first_line(&error.to_string()))))?;
-    Ok(tips)
+    received.map_err(|error| {
+        if is_limit(&error) {
+            return GitError::ObjectTooLarge { limit: largest };
+        }
+        fault.take().unwrap_or_else(|| GitError::damaged(first_line(&error.to_string())))
+    })?;
+    Ok(branches)
+}
+
+/// Whether an object is larger than the limit that the repository was opened with.
+fn is_limit(error: &gix::Error) -> bool {
+    let limit = Class::ResourceExhaustion(ResourceExhaustionKind::AllocationLimit);
+    error.classify().any(|classified| classified.class() == limit)
 }
 
 /// Whether the tips, and the root folder of the base, really are there.
-pub(super) fn is_readable(repository: &gix::Repository, tips: &Tips) -> bool {
-    let root = repository.find_commit(tips.base.0).and_then(|commit| Ok(commit.tree()?.id));
-    root.is_ok() && tips.head.is_none_or(|head| repository.find_commit(head.0).is_ok())
+pub(super) fn is_readable(repository: &gix::Repository, branches: &Branches) -> bool {
+    let root = repository.find_commit(branches.base.0).and_then(|commit| Ok(commit.tree()?.id));
+    root.is_ok() && branches.heads.iter().flatten().all(|head| repository.find_commit(head.0).is_ok())
 }
 
 pub(super) fn message(repository: &gix::Repository, id: ObjectId) -> Result<String, GitError> {
     let commit = repository.find_commit(id).map_err(GitError::damaged)?;
     let message = commit.message_raw().map_err(GitError::damaged)?;
     Ok(message.to_str_lossy().into_owned())
+}
+
+/// `None` for the first commit and for a merge.
+pub(super) fn only_parent(repository: &gix::Repository, id: ObjectId) -> Result<Option<ObjectId>, GitError> {
+    let commit = repository.find_commit(id).map_err(GitError::damaged)?;
+    let mut parents = commit.parent_ids();
+    let first = parents.next().map(gix::Id::detach);
+    Ok(first.filter(|_| parents.next().is_none()))
 }
 
 pub(super) fn find_trailer(
@@ -85,6 +108,12 @@ pub(super) fn find_trailer(
         }
     }
     Ok(None)
+}
+
+pub(super) fn ahead(repository: &gix::Repository, base: ObjectId, tip: ObjectId, most: usize) -> Result<Vec<Ahead>, GitError> {
+    let walk = repository.rev_walk([tip]).with_hidden([base]).all().map_err(GitError::damaged)?;
+    let commit = |id: ObjectId| Ok(Ahead { id: CommitId(id), message: message(repository, id)? });
+    walk.take(most).map(|step| commit(step.map_err(GitError::damaged)?.id)).collect()
 }
 
 /// `refs/heads/<branch>`, if a branch can be called that.

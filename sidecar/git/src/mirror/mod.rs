@@ -44,9 +44,28 @@ pub struct Tips {
     pub head: Option<CommitId>,
 }
 
+/// What the base branch and several others point at, as of a fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branches {
+    /// The base branch.
+    pub base: CommitId,
+    /// The others, in the order they were asked for; None for one that does not exist.
+    pub heads: Vec<Option<CommitId>>,
+}
+
+/// A commit that a branch has and its base does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Its id.
+    pub id: CommitId,
+    /// Its whole message.
+    pub message: String,
+}
+
 /// The bare mirror of one repository: see the module's documentation.
 pub struct Mirror {
     path: PathBuf,
+    largest_object: u64,
     state: Mutex<State>,
 }
 
@@ -67,10 +86,19 @@ impl Mirror {
     /// # Errors
     /// [`GitError::Storage`] if the folder cannot be used.
     pub fn open(root: &Path, url: &RemoteUrl) -> Result<Self, GitError> {
+        Self::open_limited(root, url, LARGEST_OBJECT)
+    }
+
+    /// As [`Mirror::open`], with another limit for a single object than [`LARGEST_OBJECT`], in bytes.
+    ///
+    /// # Errors
+    /// As [`Mirror::open`].
+    pub fn open_limited(root: &Path, url: &RemoteUrl, largest_object: u64) -> Result<Self, GitError> {
         let path = storage::folder(root, url);
-        let repository = storage::open_or_create(&path)?;
+        let repository = storage::open_or_create(&path, largest_object)?;
         Ok(Self {
             path,
+            largest_object,
             state: Mutex::new(State {
                 repository,
                 index: Index::default(),
@@ -81,25 +109,35 @@ impl Mirror {
         })
     }
 
-    /// Fetches the branch `base`, and `head` if it exists, with this remote's own credentials.
+    /// As [`Mirror::fetch_branches`] for one other branch, or none.
+    ///
+    /// # Errors
+    /// Those of [`Mirror::fetch_branches`].
+    pub fn fetch(&self, remote: &Remote, base: &str, head: Option<&str>) -> Result<Tips, GitError> {
+        let branches = self.fetch_branches(remote, base, head.as_slice())?;
+        Ok(Tips { base: branches.base, head: branches.heads.into_iter().next().flatten() })
+    }
+
+    /// Fetches the branch `base`, and those of `heads` that exist, with this remote's own credentials. One exchange with the
+    /// remote, however many there are.
     ///
     /// A damaged or overgrown mirror is cloned anew beside the old one, which stays until the clone is complete.
     ///
     /// # Errors
     /// [`GitError::BaseBranchNotFound`], and everything that can go wrong on the way to the remote.
-    pub fn fetch(&self, remote: &Remote, base: &str, head: Option<&str>) -> Result<Tips, GitError> {
+    pub fn fetch_branches(&self, remote: &Remote, base: &str, heads: &[&str]) -> Result<Branches, GitError> {
         let mut state = self.state();
         if !state.damaged && !storage::is_overgrown(&self.path) {
             let repository = state.repository.to_thread_local();
-            match fetch::fetch(&repository, remote, base, head) {
+            match fetch::fetch(&repository, remote, base, heads, self.largest_object) {
                 Ok(tips) if fetch::is_readable(&repository, &tips) => return Ok(tips),
                 Ok(_) | Err(GitError::MirrorDamaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         tracing::warn!(mirror.path = %self.path.display(), "rebuilding a git mirror that is damaged or overgrown");
-        let aside = storage::Aside::new(&self.path)?;
-        let tips = match fetch::fetch(&aside.repository.to_thread_local(), remote, base, head) {
+        let aside = storage::Aside::new(&self.path, self.largest_object)?;
+        let tips = match fetch::fetch(&aside.repository.to_thread_local(), remote, base, heads, self.largest_object) {
             Ok(tips) => tips,
             Err(error) => {
                 aside.discard()?;
@@ -191,6 +229,33 @@ impl Mirror {
         state.noting_damage(result)
     }
 
+    /// Commits that `tip` reaches and `base` does not, newest first, at most `most`. None: `base` has all of them.
+    ///
+    /// # Errors
+    /// [`GitError::MirrorDamaged`] if the history cannot be read.
+    pub fn ahead(&self, base: &CommitId, tip: &CommitId, most: usize) -> Result<Vec<Ahead>, GitError> {
+        let mut state = self.state();
+        let repository = state.repository.to_thread_local();
+        let result = fetch::ahead(&repository, base.0, tip.0, most);
+        state.noting_damage(result)
+    }
+
+    /// Whether a commit is its only parent with every scalar of `markers` set as [`Mirror::commit`] does for `version`, and nothing
+    /// else. Who committed it, and when, does not matter: a rebase keeps it so, an amendment does not.
+    ///
+    /// # Errors
+    /// [`GitError::MirrorDamaged`] if an object cannot be read.
+    pub fn is_edit(&self, commit: &CommitId, markers: &[Marker], version: &str) -> Result<bool, GitError> {
+        let mut state = self.state();
+        let repository = state.repository.to_thread_local();
+        let result = fetch::only_parent(&repository, commit.0).and_then(|parent| {
+            let Some(parent) = parent else { return Ok(false) };
+            let search = index::find(&mut state.index, &repository, parent, markers)?;
+            commit::is_edit(&repository, commit.0, parent, &search, version)
+        });
+        state.noting_damage(result)
+    }
+
     /// Where the mirror lies on disk.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -248,5 +313,8 @@ impl fmt::Debug for Mirror {
     }
 }
 
+/// The largest object that is taken into memory, in bytes: a repository with a larger one is refused. Manifests are a thousand times
+/// smaller; what is larger than this belongs into Git LFS, whose pointers are small.
+pub const LARGEST_OBJECT: u64 = 256 * 1024 * 1024;
 /// Commits that may wait for their push at the same time.
 const MAX_PREPARED: usize = 64;

@@ -31,7 +31,7 @@ pub(super) fn name_hash(text: &str) -> String {
 }
 
 /// Opens the repository at `path` after removing leftovers; replaces what does not open.
-pub(super) fn open_or_create(path: &Path) -> Result<ThreadSafeRepository, GitError> {
+pub(super) fn open_or_create(path: &Path, largest: u64) -> Result<ThreadSafeRepository, GitError> {
     for leftover in [beside(path, "new"), beside(path, "old")] {
         remove(&leftover)?;
     }
@@ -39,7 +39,7 @@ pub(super) fn open_or_create(path: &Path) -> Result<ThreadSafeRepository, GitErr
         remove(path)?;
     } else {
         remove_leftovers(path).map_err(|error| GitError::storage("removing leftovers in the mirror", &error))?;
-        match open(path) {
+        match open(path, largest) {
             Ok(repository) => return Ok(repository),
             Err(error) => {
                 tracing::warn!(mirror.path = %path.display(), %error, "a git mirror does not open and is made anew");
@@ -47,7 +47,7 @@ pub(super) fn open_or_create(path: &Path) -> Result<ThreadSafeRepository, GitErr
             }
         }
     }
-    create(path)
+    create(path, largest)
 }
 
 /// Whether so many packs have come together that a fresh clone serves better.
@@ -60,13 +60,14 @@ pub(super) fn is_overgrown(path: &Path) -> bool {
 pub(super) struct Aside {
     pub repository: ThreadSafeRepository,
     path: PathBuf,
+    largest: u64,
 }
 
 impl Aside {
-    pub fn new(path: &Path) -> Result<Self, GitError> {
+    pub fn new(path: &Path, largest: u64) -> Result<Self, GitError> {
         let aside = beside(path, "new");
         remove(&aside)?;
-        Ok(Self { repository: create(&aside)?, path: path.to_owned() })
+        Ok(Self { repository: create(&aside, largest)?, path: path.to_owned(), largest })
     }
 
     /// Removes it again: the old mirror stays.
@@ -83,20 +84,20 @@ impl Aside {
         rename(&self.path, &old)?;
         rename(&new, &self.path)?;
         remove(&old)?;
-        open(&self.path)
+        open(&self.path, self.largest)
     }
 }
 
-fn create(path: &Path) -> Result<ThreadSafeRepository, GitError> {
+fn create(path: &Path, largest: u64) -> Result<ThreadSafeRepository, GitError> {
     let failed = |error: &dyn std::fmt::Display| GitError::Storage { detail: format!("making {}: {error}", path.display()) };
     fs::create_dir_all(path).map_err(|error| failed(&error))?;
     let create = gix::create::Options { destination_must_be_empty: Some(true), ..gix::create::Options::default() };
-    ThreadSafeRepository::init_opts(path, gix::create::Kind::Bare, create, options()).map_err(|error| failed(&error))?;
-    open(path)
+    ThreadSafeRepository::init_opts(path, gix::create::Kind::Bare, create, options(largest)).map_err(|error| failed(&error))?;
+    open(path, largest)
 }
 
-fn open(path: &Path) -> Result<ThreadSafeRepository, GitError> {
-    let repository = options().open(path).map_err(|error| GitError::damaged(format!("{}: {error}", path.display())))?;
+fn open(path: &Path, largest: u64) -> Result<ThreadSafeRepository, GitError> {
+    let repository = options(largest).open(path).map_err(|error| GitError::damaged(format!("{}: {error}", path.display())))?;
     let local = repository.to_thread_local();
     if local.object_hash() != gix::hash::Kind::Sha1 {
         return Err(GitError::damaged("not a sha1 repository"));
@@ -110,8 +111,10 @@ fn open(path: &Path) -> Result<ThreadSafeRepository, GitError> {
 }
 
 /// Reads nothing but the repository's own configuration.
-fn options() -> Options {
+fn options(largest: u64) -> Options {
     Options::isolated()
+        // Objects are unpacked in memory, and their size is the repository's to choose.
+        .config_overrides([format!("gitoxide.objects.allocLimit={largest}")])
         .permissions(Permissions::isolated())
         .with(gix::sec::Trust::Full)
         .open_path_as_is(true)
