@@ -36,7 +36,9 @@ pub enum Credentials {
         password: Sensitive,
     },
     /// A token without a user name. Sent as HTTP basic with the user name that the host expects: `oauth2` where the host
-    /// has `gitlab` in its name, else `x-access-token` (GitHub requires it; Gitea, Bitbucket and Azure DevOps take any).
+    /// has `gitlab` in its name, else `x-access-token` (GitHub requires it; Gitea and Azure DevOps take any). Where the path
+    /// has `/scm/`, as Bitbucket Data Center's addresses do, as a bearer: tokens of projects and repositories have no user
+    /// there. Source: "HTTP access tokens" in Bitbucket Data Center's documentation.
     Token(Sensitive),
     /// A private key for ssh.
     Ssh {

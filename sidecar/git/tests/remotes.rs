@@ -67,6 +67,15 @@ fn credentials_go_out_with_the_first_request_and_wrong_ones_are_a_permanent_erro
 }
 
 #[test]
+fn bitbucket_data_center_gets_a_token_as_a_bearer() {
+    let repo = repo();
+    let front = Front::start(settings(&repo));
+    let remote = remote(&format!("http://127.0.0.1:{}/scm/key/app.git", front.port), Credentials::Token(Sensitive::new("t")));
+    assert_eq!(run(&repo, &remote, "2.0.0").unwrap_err(), GitError::RepositoryNotFound);
+    assert_eq!(front.authorizations().last().unwrap().as_deref(), Some("Bearer t"));
+}
+
+#[test]
 fn of_two_pushers_over_http_exactly_one_wins() {
     let repo = repo();
     let front = Front::start(settings(&repo));

@@ -234,6 +234,7 @@ fn authorization(remote: &Remote) -> Result<Option<HeaderValue>, GitError> {
     let (username, password) = match &remote.credentials {
         Credentials::None => return Ok(None),
         Credentials::Basic { username, password } => (username.as_str(), password),
+        Credentials::Token(token) if remote.url.path.contains("/scm/") => return header_value("Bearer ", token.bytes()).map(Some),
         Credentials::Token(token) if remote.url.host().contains("gitlab") => ("oauth2", token),
         Credentials::Token(token) => ("x-access-token", token),
         Credentials::Ssh { .. } => return Err(unusable("the Secret has an ssh identity, the address is not an ssh one")),
@@ -242,10 +243,15 @@ fn authorization(remote: &Remote) -> Result<Option<HeaderValue>, GitError> {
     plain.extend_from_slice(username.as_bytes());
     plain.push(b':');
     plain.extend_from_slice(password.bytes());
-    let text = Zeroizing::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain.as_slice())));
-    let mut value = HeaderValue::from_str(&text).map_err(|_| unusable("the credentials cannot be sent"))?;
+    let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(plain.as_slice()));
+    header_value("Basic ", encoded.as_bytes()).map(Some)
+}
+
+fn header_value(scheme: &str, secret: &[u8]) -> Result<HeaderValue, GitError> {
+    let text = Zeroizing::new([scheme.as_bytes(), secret].concat());
+    let mut value = HeaderValue::from_bytes(&text).map_err(|_| unusable("the credentials cannot be sent"))?;
     value.set_sensitive(true);
-    Ok(Some(value))
+    Ok(value)
 }
 
 /// Sorts a response: only 200 goes on.
