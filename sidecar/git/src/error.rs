@@ -28,6 +28,14 @@ pub enum GitError {
     /// The server wants other credentials, or any.
     #[error("the repository refused the credentials (or wants some and none are configured)")]
     AuthenticationFailed,
+    /// The server knows the account, and it may not do this: a token that only reads, for one.
+    #[error("the credentials lack a right on {repository}: {detail}")]
+    PermissionDenied {
+        /// Scheme, host and path.
+        repository: String,
+        /// The server's words.
+        detail: String,
+    },
     /// The ssh server's key is not in `known_hosts`.
     #[error("the ssh host key is not the one in known_hosts")]
     HostKeyRejected,
@@ -135,6 +143,7 @@ impl GitError {
             | Self::MirrorDamaged { .. }
             | Self::Storage { .. } => true,
             Self::AuthenticationFailed
+            | Self::PermissionDenied { .. }
             | Self::HostKeyRejected
             | Self::InvalidCredentials { .. }
             | Self::RepositoryNotFound
@@ -156,6 +165,7 @@ impl GitError {
             Self::Unreachable { .. } | Self::Busy { .. } => "Unreachable",
             Self::TimedOut => "TimedOut",
             Self::AuthenticationFailed | Self::HostKeyRejected | Self::InvalidCredentials { .. } => "AuthenticationFailed",
+            Self::PermissionDenied { .. } => "PermissionDenied",
             Self::RepositoryNotFound => "RepositoryNotFound",
             Self::Redirected { .. } => "InvalidRepositoryUrl",
             Self::BaseBranchNotFound { .. } => "BaseBranchNotFound",

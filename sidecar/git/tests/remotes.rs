@@ -111,7 +111,7 @@ fn each_misbehaviour_of_a_server_has_its_error() {
     };
     let status = |line: &str| answer(&format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n"));
     assert_eq!(status("404 Not Found"), GitError::RepositoryNotFound);
-    assert_eq!(status("403 Forbidden"), GitError::AuthenticationFailed);
+    assert_eq!(status("401 Unauthorized"), GitError::AuthenticationFailed);
     assert_eq!(status("503 Busy"), GitError::Busy { status: 503, retry_after: None });
     assert_eq!(status("429 Slow\r\nRetry-After: 7"), GitError::Busy { status: 429, retry_after: Some(7) });
     assert!(status("418 Teapot").is_passing());
@@ -136,6 +136,26 @@ fn each_misbehaviour_of_a_server_has_its_error() {
         .reason(),
         "AuthenticationFailed"
     );
+}
+
+#[test]
+fn credentials_that_may_only_read_are_told_so_in_the_servers_words() {
+    let repo = repo();
+    let words = "Write access to repository not granted.";
+    for (content_type, body, detail) in [
+        ("text/plain; charset=utf-8", format!("\n{words}\nmore\n"), words),
+        ("text/plain", String::new(), "no reason given"),
+        ("text/html", format!("<p>{words}"), "no reason given"),
+    ] {
+        let length = body.len();
+        let refusal = format!("HTTP/1.1 403 Forbidden\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}");
+        let instead = move |target: &str| target.contains("git-receive-pack").then(|| refusal.clone());
+        let front = Front::start(Settings { instead: Some(Arc::new(instead)), ..settings(&repo) });
+        let error = run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap_err();
+        let repository = format!("http://127.0.0.1:{}/origin.git", front.port);
+        assert_eq!(error, GitError::PermissionDenied { repository, detail: detail.to_owned() });
+        assert!(!error.is_passing() && !error.to_string().contains("secret"), "{error}");
+    }
 }
 
 #[test]

@@ -259,7 +259,10 @@ fn accepted(response: rq::Response) -> Result<rq::Response, GitError> {
     let status = response.status();
     match status {
         StatusCode::OK => Ok(response),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(GitError::AuthenticationFailed),
+        StatusCode::UNAUTHORIZED => Err(GitError::AuthenticationFailed),
+        StatusCode::FORBIDDEN => {
+            Err(GitError::PermissionDenied { repository: without_credentials(response.url()), detail: refusal(response) })
+        }
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(GitError::RepositoryNotFound),
         StatusCode::REQUEST_TIMEOUT => Err(GitError::TimedOut),
         status if status.is_redirection() => Err(GitError::Redirected { to: redirect_target(&response) }),
@@ -277,8 +280,25 @@ fn redirect_target(response: &rq::Response) -> String {
     let Some(target) = location.and_then(|location| response.url().join(location).ok()) else {
         return "an address it does not tell".to_owned();
     };
-    let path = target.path().trim_end_matches("/info/refs");
-    first_line(&format!("{}{path}", target.origin().ascii_serialization()))
+    without_credentials(&target)
+}
+
+/// Scheme, host and path of a repository, of which `url` is a service.
+fn without_credentials(url: &reqwest::Url) -> String {
+    let services = ["/info/refs", "/git-upload-pack", "/git-receive-pack"];
+    let path = services.iter().find_map(|service| url.path().strip_suffix(service)).unwrap_or(url.path());
+    first_line(&format!("{}{path}", url.origin().ascii_serialization()))
+}
+
+/// Why the server refuses, if it says so in words and not with a page.
+fn refusal(response: rq::Response) -> String {
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut bytes = Vec::new();
+    if content_type.starts_with("text/plain") && response.take(LONGEST_REFUSAL).read_to_end(&mut bytes).is_err() {
+        bytes.clear();
+    }
+    let words = first_line(&String::from_utf8_lossy(&bytes));
+    if words.is_empty() { "no reason given".to_owned() } else { words }
 }
 
 fn network_fault(error: &reqwest::Error) -> GitError {
@@ -303,3 +323,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const BUFFER: usize = 64 * 1024;
+/// Bytes of a refusal that are read.
+const LONGEST_REFUSAL: u64 = 1024;
