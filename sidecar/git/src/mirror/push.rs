@@ -130,7 +130,9 @@ struct Report {
 
 impl Report {
     fn note(&mut self, text: &str) {
-        for line in text.lines().map(first_line).filter(|line| !line.is_empty()) {
+        // Gitea and GitLab put a message between lines that say nothing: `error:`, `=====`.
+        let says_something = |line: &String| line.trim_start_matches("error:").contains(char::is_alphanumeric);
+        for line in text.lines().map(first_line).filter(says_something) {
             if self.said.len() < 500 {
                 if !self.said.is_empty() {
                     self.said.push_str("; ");
@@ -244,5 +246,8 @@ mod tests {
         assert!(full.is_passing());
         let said = judged(&["unpack ok", "ng refs/heads/b pre-receive hook declined"], "GH006: Protected\nbranch").unwrap_err();
         assert!(said.to_string().contains("GH006: Protected; branch"), "{said}");
+        let framed = "error:\nerror: User permission denied for writing.\nerror:\n=====\n\n";
+        let said = judged(&["unpack ok", "ng refs/heads/b pre-receive hook declined"], framed).unwrap_err();
+        assert!(said.to_string().ends_with("pre-receive hook declined (error: User permission denied for writing.)"), "{said}");
     }
 }
