@@ -11,14 +11,26 @@ use crate::client::Request;
 use crate::event::{Event, sign};
 
 /// What a promotion of an app does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Strategy {
     /// Pushes a promotion branch.
     GitBranch,
     /// Commits to the base branch.
     GitDirect,
+    /// Opens a pull request.
+    PullRequest(PullRequest),
     /// A log line only: no git at all.
     Notification,
+}
+
+/// A repository on a Gitea, and how promotions are to be merged there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PullRequest {
+    /// The repository's address, as [`crate::gitea::Gitea::repository_url`] gives it.
+    pub url: String,
+    /// Name of the Secret for git and the forge; [`secret`] makes one.
+    pub secret: String,
+    pub auto_merge: bool,
 }
 
 /// How a pipeline is to be made.
@@ -179,9 +191,12 @@ pub fn key_for(app: &str, environment: &str, generation: u32) -> String {
 
 fn pipeline(spec: &AppSpec, namespace: &str, repository: &str) -> String {
     let name = &spec.name;
-    let strategy = match spec.strategy {
+    let strategy = match &spec.strategy {
         Strategy::GitBranch => format!("git: {{url: \"{repository}\", baseBranch: main, push: branch}}"),
         Strategy::GitDirect => format!("git: {{url: \"{repository}\", baseBranch: main, push: direct}}"),
+        Strategy::PullRequest(PullRequest { url, secret, auto_merge }) => format!(
+            "pull-request: {{type: gitea, url: \"{url}\", baseBranch: main, autoMerge: {auto_merge}, secretRef: {{name: {secret}}}}}"
+        ),
         Strategy::Notification => "notification: {}".to_owned(),
     };
     let limit = spec.rate_limit.as_ref().map_or_else(String::new, |(requests, interval)| {
@@ -209,18 +224,23 @@ fn pipeline(spec: &AppSpec, namespace: &str, repository: &str) -> String {
     text
 }
 
-fn secrets(namespace: &str, app: &str, keys: &[(&'static str, Vec<String>)]) -> String {
-    let mut text = String::new();
-    for (environment, keys) in keys {
-        text.push_str(&format!(
-            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {app}-{environment}, namespace: {namespace}}}\nstringData:\n"
-        ));
-        for (position, key) in keys.iter().enumerate() {
-            let suffix = if position == 0 { String::new() } else { format!("-{position}") };
-            text.push_str(&format!("  hmac-key{suffix}: \"{key}\"\n"));
-        }
+/// The text of a Secret.
+pub fn secret(namespace: &str, name: &str, data: &[(&str, &str)]) -> String {
+    let mut text = format!("---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\nstringData:\n");
+    for (key, value) in data {
+        text.push_str(&format!("  {key}: \"{value}\"\n"));
     }
     text
+}
+
+fn secrets(namespace: &str, app: &str, keys: &[(&'static str, Vec<String>)]) -> String {
+    let name = |position| if position == 0 { "hmac-key".to_owned() } else { format!("hmac-key-{position}") };
+    let of_environment = |(environment, keys): &(&'static str, Vec<String>)| {
+        let names: Vec<String> = (0..keys.len()).map(name).collect();
+        let data: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(keys.iter().map(String::as_str)).collect();
+        secret(namespace, &format!("{app}-{environment}"), &data)
+    };
+    keys.iter().map(of_environment).collect()
 }
 
 fn write_atomically(path: &Path, text: &str) -> Result<()> {

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
@@ -182,6 +183,30 @@ impl Gitea {
         Ok(git(folder, &["rev-parse", "HEAD"])?.trim().to_owned())
     }
 
+    /// A person merges a pull request. Gitea first has to find out whether that can be done.
+    ///
+    /// # Errors
+    /// Gitea refuses, or has not found out after half a minute.
+    pub fn merge(&self, path: &str, number: u64) -> Result<()> {
+        let url = format!("/repos/{path}/pulls/{number}/merge");
+        let end = Instant::now() + MERGE;
+        loop {
+            let answer = self.request("POST", &url, Some(&json!({"Do": "merge"})))?;
+            if answer.status != 405 || Instant::now() >= end {
+                return expect("POST", &url, &answer).map(drop);
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// A person closes a pull request.
+    ///
+    /// # Errors
+    /// Gitea refuses.
+    pub fn close(&self, path: &str, number: u64) -> Result<()> {
+        self.api("PATCH", &format!("/repos/{path}/pulls/{number}"), Some(&json!({"state": "closed"}))).map(drop)
+    }
+
     fn send(&self, method: &str, path: &str, authorization: &str, body: Option<&Value>) -> Result<Answer> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let headers = [("authorization", authorization), ("content-type", "application/json")];
@@ -241,3 +266,4 @@ pub const ADMINISTRATOR: &str = "boss";
 /// Of every user.
 pub const PASSWORD: &str = "password-of-tests";
 const START: Duration = Duration::from_secs(60);
+const MERGE: Duration = Duration::from_secs(30);

@@ -23,7 +23,7 @@ pub mod shared;
 pub mod sidecar;
 pub mod stack;
 
-pub use apps::{App, AppSpec, Folder, Strategy};
+pub use apps::{App, AppSpec, Folder, PullRequest, Strategy};
 pub use client::{Answer, Body, Connection, Edge, Request};
 pub use event::Event;
 pub use shared::{Lease, Logs, Shared};

@@ -85,7 +85,8 @@ impl Repository {
     }
 }
 
-fn manifest(namespace: &str, app: &str, environment: &str) -> String {
+/// What a repository holds of an app for one environment: a version on a marked line.
+pub fn manifest(namespace: &str, app: &str, environment: &str) -> String {
     format!(
         "apiVersion: helm.toolkit.fluxcd.io/v2\n\
          kind: HelmRelease\n\

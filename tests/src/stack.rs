@@ -58,7 +58,7 @@ impl Options {
     /// `count` applications `app-0`, `app-1` … for tests that share a stack, and no limit that they could meet.
     pub fn shared(count: usize, strategy: Strategy) -> Self {
         Self {
-            apps: (0..count).map(|number| AppSpec::new(&format!("app-{number}"), strategy)).collect(),
+            apps: (0..count).map(|number| AppSpec::new(&format!("app-{number}"), strategy.clone())).collect(),
             settings: Self::LIFTED.to_owned(),
             ..Self::default()
         }
@@ -120,6 +120,14 @@ impl Stack {
         let stack = Self { envoy, sidecar, edge, certificates, repository, pipelines, apps, next_app, directory };
         stack.wait_until_synced(Duration::from_secs(20))?;
         Ok(stack)
+    }
+
+    /// The application of this name.
+    ///
+    /// # Errors
+    /// The options have none.
+    pub fn app_named(&self, name: &str) -> Result<&App> {
+        self.apps.iter().find(|app| app.name == name).with_context(|| format!("the stack has no application {name}"))
     }
 
     /// An application that no other test of this stack has been given.

@@ -94,19 +94,10 @@ impl World for Real {
         self.api("POST", path, "/branches", Some(&json!({"new_branch_name": branch, "old_branch_name": from})));
     }
     fn merge(&self, path: &str, number: u64) {
-        for _ in 0..300 {
-            let url = format!("/repos/{path}/pulls/{number}/merge");
-            let answer = self.gitea.request("POST", &url, Some(&json!({"Do": "merge"}))).unwrap();
-            match answer.status {
-                200 => return,
-                405 => std::thread::sleep(std::time::Duration::from_millis(100)),
-                status => panic!("{status} {}", answer.text()),
-            }
-        }
-        panic!("not merged");
+        self.gitea.merge(path, number).unwrap();
     }
     fn close(&self, path: &str, number: u64) {
-        self.api("PATCH", path, &format!("/pulls/{number}"), Some(&json!({"state": "closed"})));
+        self.gitea.close(path, number).unwrap();
     }
     fn delete_branch(&self, path: &str, branch: &str) {
         self.api("DELETE", path, &format!("/branches/{branch}"), None);
