@@ -127,7 +127,14 @@ fn take(stream: &mut impl Read, rest: &mut Vec<u8>, length: usize) -> Result<Vec
 /// Reads once; 0 is the end of the stream, with or without a proper TLS goodbye.
 fn fill(stream: &mut impl Read, rest: &mut Vec<u8>) -> Result<usize> {
     let mut buffer = [0; 16 * 1024];
-    let count = match stream.read(&mut buffer) {
+    let count = loop {
+        match stream.read(&mut buffer) {
+            // A child of this process has ended: where a read has a timeout, the kernel does not begin it anew.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => break other,
+        }
+    };
+    let count = match count {
         Ok(count) => count,
         Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => 0,
         Err(error) => return Err(error).context("reading the answer"),

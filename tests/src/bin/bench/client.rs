@@ -1,7 +1,7 @@
 //! A closed-loop load generator: so many connections, each sends its next request when its answer is there.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -143,11 +143,18 @@ impl Client {
 
     fn fill(&mut self) -> Result<()> {
         let mut chunk = [0; 8 * 1024];
-        match self.stream.read(&mut chunk)? {
-            0 => bail!("the connection ended"),
-            count => self.buffer.extend(chunk.iter().take(count)),
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => bail!("the connection ended"),
+                Ok(count) => {
+                    self.buffer.extend(chunk.iter().take(count));
+                    return Ok(());
+                }
+                // A child of this process has ended: where a read has a timeout, the kernel does not begin it anew.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
     }
 }
 
