@@ -141,6 +141,12 @@ impl Gitea {
         self.world.open(path, "stranger", "from a fork", "", head, base, true)
     }
 
+    /// The head branches of the open pull requests, oldest first.
+    pub fn open_heads(&self, path: &str) -> Vec<String> {
+        let mut state = self.world.state();
+        state.repository(path).pulls.iter().filter(|pull| !pull.closed).map(|pull| pull.head.clone()).collect()
+    }
+
     /// Users and teams who are asked for a review of a pull request.
     pub fn reviewers(&self, path: &str, number: u64) -> Vec<String> {
         self.world.state().repository(path).pull(number).unwrap().reviewers.clone()

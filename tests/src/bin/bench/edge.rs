@@ -187,7 +187,7 @@ struct Flooded {
 
 impl Flooded {
     fn start() -> Result<Self> {
-        let world = World::start(&Plan { edge: "edge:\n  preAuth: {requests: 1, interval: 24h}\n", ..Plan::notifying(0) })?;
+        let world = World::start(&Plan { settings: "edge:\n  preAuth: {requests: 1, interval: 24h}\n", ..Plan::notifying(0) })?;
         let config = Config::new(&world.bootstrap()?)?;
         let envoy = Proxy::start(world.path(), &config)?;
         world.wait_until_synced(config.edge)?;

@@ -11,8 +11,10 @@
 mod client;
 mod edge;
 mod footprint;
+mod forge;
 mod githost;
 mod proxy;
+mod pulls;
 mod push;
 mod scale;
 mod server;
@@ -29,7 +31,8 @@ use table::Report;
 
 type Section = (&'static str, fn(&mut Report) -> Result<()>);
 
-const SECTIONS: [Section; 4] = [("edge", edge::run), ("footprint", footprint::run), ("push", push::run), ("scale", scale::run)];
+const SECTIONS: [Section; 5] =
+    [("edge", edge::run), ("footprint", footprint::run), ("push", push::run), ("pulls", pulls::run), ("scale", scale::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -20,7 +20,7 @@ use super::world::{self, Plan, World};
 
 /// The application whose markers the repository has.
 pub const MARKED: &str = "podinfo";
-const FILES: usize = 10_000;
+pub const FILES: usize = 10_000;
 const PUSHES: usize = 15;
 const CLONES: usize = 5;
 
@@ -46,7 +46,8 @@ fn pushes(fixture: &Fixture, url: &str) -> Result<Vec<f64>> {
         apps: vec![AppSpec::new(MARKED, Strategy::GitBranch)],
         repository: url.to_owned(),
         insecure: Some(url.to_owned()),
-        edge: Options::LIFTED,
+        settings: Options::LIFTED,
+        files: Vec::new(),
     };
     let world = World::start(&plan)?;
     let config = Config::new(&world.bootstrap()?)?;
@@ -82,9 +83,14 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn create() -> Result<Self> {
+        Self::with(&[MARKED])
+    }
+
+    /// With markers of these applications.
+    pub fn with(apps: &[&str]) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("lockgate-").tempdir_in("/tmp")?;
         let path = directory.path().join("manifests.git");
-        let repository = Repository::create(&path, NAMESPACE, &[MARKED])?;
+        let repository = Repository::create(&path, NAMESPACE, apps)?;
         let work = directory.path().join("work");
         git(directory.path(), &["clone", "--quiet", text(&path)?, text(&work)?])?;
         for number in 0..FILES {
@@ -124,17 +130,29 @@ impl Fixture {
         Ok(())
     }
 
+    /// A bare copy that can be pushed to over http.
+    pub fn copy(&self, to: &Path) -> Result<()> {
+        git(self.path(), &["clone", "--quiet", "--bare", text(self.repository.path())?, text(to)?])?;
+        git(to, &["config", "http.receivepack", "true"])
+    }
+
+    /// Clone, edit, commit and push with the git binary. Returns the folder of the clone.
+    pub fn fresh_clone(&self, url: &str, app: &str, branch: &str) -> Result<PathBuf> {
+        let work = self.path().join(branch);
+        git(self.path(), &["clone", "--quiet", url, text(&work)?])?;
+        let file = work.join("apps").join(app).join("staging.yaml");
+        fs::write(&file, fs::read_to_string(&file)?.replace("1.0.0", &format!("1.1.0-{branch}")))?;
+        git(&work, &["commit", "--quiet", "--all", "--message=Promote"])?;
+        git(&work, &["push", "--quiet", "--force", "origin", &format!("HEAD:refs/heads/{branch}")])?;
+        Ok(work)
+    }
+
     /// Milliseconds of clone, edit, commit and push with the git binary; as many values as there are pushes of ours.
     fn fresh_clones(&self, url: &str) -> Result<Vec<f64>> {
         let mut milliseconds = Vec::new();
         for number in 0..CLONES {
-            let work: PathBuf = self.path().join(format!("fresh-{number}"));
             let started = Instant::now();
-            git(self.path(), &["clone", "--quiet", url, text(&work)?])?;
-            let file = work.join("apps").join(MARKED).join("staging.yaml");
-            fs::write(&file, fs::read_to_string(&file)?.replace("1.0.0", &format!("1.1.{number}")))?;
-            git(&work, &["commit", "--quiet", "--all", "--message=Promote"])?;
-            git(&work, &["push", "--quiet", "--force", "origin", "HEAD:refs/heads/fresh"])?;
+            let work = self.fresh_clone(url, MARKED, &format!("fresh-{number}"))?;
             milliseconds.push(started.elapsed().as_secs_f64() * 1000.0);
             fs::remove_dir_all(&work)?;
         }

@@ -38,15 +38,17 @@ pub struct Plan {
     pub repository: String,
     /// A prefix that is allowed without encryption.
     pub insecure: Option<String>,
-    /// The section `edge` of the configuration; lifts the limits unless it says otherwise.
-    pub edge: &'static str,
+    /// Further sections of the configuration; they lift the limits unless a section `edge` says otherwise.
+    pub settings: &'static str,
+    /// Name and text of further files for the watched folder.
+    pub files: Vec<(String, String)>,
 }
 
 impl Plan {
     /// `count` pipelines that only notify.
     pub fn notifying(count: usize) -> Self {
         let apps = (0..count).map(|number| AppSpec::new(&format!("app-{number}"), Strategy::Notification)).collect();
-        Self { apps, repository: String::new(), insecure: None, edge: Options::LIFTED }
+        Self { apps, repository: String::new(), insecure: None, settings: Options::LIFTED, files: Vec::new() }
     }
 }
 
@@ -56,8 +58,11 @@ impl World {
         let root = directory.path();
         let folder = Folder::create(&root.join("pipelines"))?;
         folder.write("manual.yaml", &manual())?;
+        for (name, text) in &plan.files {
+            folder.write(name, text)?;
+        }
         let apps = plan.apps.iter().map(|app| folder.add(app, NAMESPACE, &plan.repository)).collect::<Result<Vec<_>>>()?;
-        let sidecar = Sidecar::prepare(root, WAIT, plan.edge)?;
+        let sidecar = Sidecar::prepare(root, WAIT, plan.settings)?;
         if let Some(prefix) = &plan.insecure {
             let text = fs::read_to_string(sidecar.configuration())?;
             fs::write(sidecar.configuration(), text.replace("allowInsecure: [", &format!("allowInsecure: [\"{prefix}\", ")))?;
