@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::error::{Fault, ForgeError};
 use crate::gitea::wire::{Comparison, Label, Pull, Status, Styles};
 use crate::http::{Answer, Connection, Credentials, Rest, basic, message, text};
-use crate::model::{Check, Edit, NewPullRequest, PullRequest, Seen};
+use crate::model::{Check, Edit, NewPullRequest, PullRequest, Seen, State};
 use crate::repository::Path;
 use crate::{Forge, Repository};
 
@@ -160,7 +160,11 @@ impl Forge for Gitea {
         let probe = self.rest.request(Method::GET, self.url(["pulls", base, head]));
         let answer = self.rest.send_any("find", probe).await?;
         if answer.status != StatusCode::NOT_FOUND {
-            self.good("find", answer)?;
+            let any: PullRequest = self.rest.read::<Pull>("find", self.good("find", answer)?.body)?.into();
+            // While one is open there is no newer one.
+            if any.state == State::Open {
+                return Ok(Some(any));
+            }
             // The default order is the newest first.
             return self.first("state=all", head, base).await;
         }
