@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -108,6 +110,7 @@ pub async fn record(State(log): State<Log>, request: Request, next: Next) -> Res
 pub struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -123,7 +126,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let router = router(address);
         let (stop, stopped) = oneshot::channel();
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -132,8 +135,10 @@ impl Server {
                     result = axum::serve(listener, router) => result.unwrap(),
                 }
             });
+            // Its connections end here.
+            runtime.shutdown_timeout(Duration::from_secs(1));
         });
-        Self { address, stop: Some(stop) }
+        Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Where it listens.
@@ -152,6 +157,10 @@ impl Drop for Server {
         if let Some(stop) = self.stop.take() {
             // An error: it has ended by itself.
             stop.send(()).ok();
+        }
+        // Nobody is answered after this.
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
         }
     }
 }
