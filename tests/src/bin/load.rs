@@ -181,7 +181,8 @@ impl Report {
             answers.join(", "),
             self.errors.join(" ")
         );
-        self.errors.is_empty() && self.answers.keys().all(|status| *status < 500)
+        // The edge ends a connection after so many requests; hey does not send again what was on its way over HTTP/2.
+        self.errors.iter().all(|error| error.contains("GOAWAY")) && self.answers.keys().all(|status| *status < 500)
     }
 }
 
