@@ -181,7 +181,7 @@ impl Report {
             answers.join(", "),
             self.errors.join(" ")
         );
-        // The edge ends a connection after so many requests; hey does not send again what was on its way over HTTP/2.
+        // Where the edge ends an HTTP/2 connection, hey does not send again what was on its way.
         self.errors.iter().all(|error| error.contains("GOAWAY")) && self.answers.keys().all(|status| *status < 500)
     }
 }
