@@ -194,15 +194,10 @@ async fn what_keeps_a_pull_request_from_being_followed_is_shown_and_goes_away_ag
     );
     let promotion = world.promote("podinfo", "1.2.3").await;
     let shows = async |reason: &str| {
-        for _ in 0..500 {
-            let shown = lockgate::store::promotion_json(&world.store.promotion(promotion.id).await.unwrap().unwrap());
-            if shown["reason"] == reason {
-                assert_eq!(shown["state"], "PullRequestOpen");
-                return shown["message"].as_str().unwrap().to_owned();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the status never was {reason:?}");
+        let shown = |it: &Promotion| lockgate::store::promotion_json(it);
+        let it = world.until_it(promotion.id, reason, |it| shown(it)["reason"] == reason).await;
+        assert_eq!(it.state.name(), "PullRequestOpen");
+        shown(&it)["message"].as_str().unwrap().to_owned()
     };
     forge.refuse("look", Fault::AuthenticationFailed);
     assert!(shows("AuthenticationFailed").await.contains("look on forge.example/org/manifests: the credentials were refused"));

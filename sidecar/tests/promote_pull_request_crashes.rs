@@ -69,17 +69,8 @@ async fn crash(older: bool, more: &Value, index: usize, after: bool, meanwhile: 
     forge.take_calls();
     let world = start(&dir, &forge, more, Duration::from_secs(10));
     let promotion = world.all().await.into_iter().find(|promotion| promotion.revision.as_str() == "1.2.0").unwrap();
-    let mut now = promotion.clone();
-    for _ in 0..1000 {
-        now = world.store.promotion(promotion.id).await.unwrap().unwrap();
-        if matches!(
-            now.state,
-            State::PullRequestOpen { .. } | State::Merged { .. } | State::Closed { .. } | State::Done(_) | State::Failed(_)
-        ) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let now =
+        world.until_it(promotion.id, "through", |it| !matches!(it.state, State::Pending { .. } | State::Running { .. })).await;
     let requests = forge.take_work();
     let untouched = opened == 0 || meanwhile == Meanwhile::Nothing;
     if untouched {

@@ -3,7 +3,7 @@
 
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockgate::promote;
 use lockgate_core::naming::Destination;
@@ -11,8 +11,8 @@ use lockgate_core::pipeline::Pipeline;
 use lockgate_core::promotion::{FailureReason, Promotion, State};
 use lockgate_forge::Fault;
 use serde_json::{Value, json};
-use world::forge::{FakeForge, REPOSITORY, eventually, folder};
-use world::{Options, World, event, hmac, json_of, manifest, pipeline, success};
+use world::forge::{FakeForge, REPOSITORY, folder};
+use world::{Options, World, event, eventually, hmac, json_of, manifest, pipeline, success};
 
 /// No look in a test's time.
 const LONG: Duration = Duration::from_secs(600);
@@ -126,13 +126,15 @@ async fn a_pull_request_is_followed_until_a_person_merges_it_and_the_time_is_cou
         );
         let shown = lockgate::store::promotion_json(&merged);
         assert_eq!((&shown["commit"], &shown["pullRequest"]["state"]), (&json!(commit), &json!("merged")));
-        let text = world.metrics.text().unwrap();
         for phase in ["git", "forge", "merge", "total"] {
-            let line = format!("_count{{namespace=\"team\",pipeline=\"podinfo\",environment=\"prod\",phase=\"{phase}\"}} 1");
-            assert!(text.contains(&line), "{phase}: {text}");
+            world
+                .until_counted(&format!(
+                    "_count{{namespace=\"team\",pipeline=\"podinfo\",environment=\"prod\",phase=\"{phase}\"}} 1"
+                ))
+                .await;
         }
         for outcome in ["pull_request_open", "merged"] {
-            assert!(text.contains(&format!("strategy=\"pull-request\",outcome=\"{outcome}\"}} 1")), "{text}");
+            world.until_counted(&format!("strategy=\"pull-request\",outcome=\"{outcome}\"}} 1")).await;
         }
         forge.take_calls();
         tokio::time::sleep(Duration::from_millis(600)).await;
@@ -385,15 +387,8 @@ async fn a_forge_that_cannot_merge_yet_is_asked_again() {
     assert_eq!(reply.status, 201);
     eventually("merging is on", || forge.pull(1).auto_merge).await;
     let id = json_of(&reply)["promotion"]["id"].as_str().unwrap().parse().unwrap();
-    for _ in 0..200 {
-        let State::PullRequestOpen { incomplete, .. } = world.store.promotion(id).await.unwrap().unwrap().state else { panic!() };
-        if incomplete.is_none() {
-            world.stop().await;
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the status still says that merging is not on");
+    world.until_it(id, "merging is on", |it| matches!(it.state, State::PullRequestOpen { incomplete: None, .. })).await;
+    world.stop().await;
 }
 
 #[tokio::test]
@@ -473,10 +468,10 @@ async fn looks_become_rarer_while_nothing_happens_and_take_no_worker() {
     let world = World::start(dir.path(), vec![podinfo(&forge, &json!({}))], vec![hmac(), forge.secret()], options);
     world.promote("podinfo", "1.1.0").await;
     forge.take_calls();
-    tokio::time::sleep(Duration::from_millis(2000)).await;
-    let looks = forge.take_calls().len();
-    // 50, 50 (the first tag), 100, 200, then every 400 ms; a poll at the shortest pause would make 40.
-    assert!((3..=9).contains(&looks), "{looks}");
+    let start = Instant::now();
+    eventually("some looks", || forge.calls().len() >= 7).await;
+    // 50, 50 (the first tag), 100, 200, then every 400 ms; at the shortest pause seven would take 350 ms.
+    assert!(start.elapsed() >= Duration::from_millis(1500), "{:?}", start.elapsed());
     world.stop().await;
 }
 
@@ -522,8 +517,7 @@ async fn the_whole_way_with_our_client_of_gitea_and_a_server_that_behaves_as_it(
     let world = World::start(dir.path(), vec![pipeline("podinfo", &strategy)], secrets(), Options::default());
     let merged = world.until(newer.id, "Merged").await;
     assert!(matches!(&merged.state, State::Merged { commit: Some(c), .. } if *c == commit), "{merged:?}");
-    let text = world.metrics.text().unwrap();
-    assert!(text.contains("lockgate_forge_requests_total{forge=\"gitea\",operation=\"look\",code=\"200\"} 1"), "{text}");
+    world.until_counted("lockgate_forge_requests_total{forge=\"gitea\",operation=\"look\",code=\"200\"} 1").await;
     // A person says no to the next one, and its revision stays closed.
     let closed = world.promote("podinfo", "1.3.0").await;
     server.close(path, number(&closed));

@@ -251,14 +251,8 @@ async fn a_failed_promotion_is_taken_up_when_its_pipeline_or_secret_changes() {
 }
 
 async fn until_failed_with(world: &World, promotion: &Promotion, reason: FailureReason) -> Promotion {
-    for _ in 0..500 {
-        let now = world.store.promotion(promotion.id).await.unwrap().unwrap();
-        if matches!(&now.state, State::Failed(failure) if failure.reason == reason) {
-            return now;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never failed with {reason}");
+    let failed = |it: &Promotion| matches!(&it.state, State::Failed(failure) if failure.reason == reason);
+    world.until_it(promotion.id, reason.as_str(), failed).await
 }
 
 /// Answers with the statuses in turn, the last one for ever, and keeps the bodies.
@@ -327,8 +321,9 @@ async fn a_receiver_that_is_away_is_waited_for() {
     let options = Options { notification: Some(address.clone()), wait: Duration::from_millis(300), ..Options::default() };
     let world = World::start(dir.path(), notifying(), vec![hmac()], options);
     let promotion = world.promote("podinfo", "1.2.3").await;
-    let State::Pending { last_error: Some(failure), .. } = world.until(promotion.id, "Pending").await.state else {
-        panic!("no error is shown")
+    let tried = |it: &Promotion| matches!(it.state, State::Pending { last_error: Some(_), .. });
+    let State::Pending { last_error: Some(failure), .. } = world.until_it(promotion.id, "tried", tried).await.state else {
+        unreachable!("it was just so")
     };
     assert_eq!(failure.reason, FailureReason::Unreachable);
     assert!(!failure.message.contains(&address), "{}", failure.message);
@@ -344,7 +339,7 @@ async fn a_stop_gives_back_what_it_cannot_finish_and_the_next_start_goes_on() {
     let options = Options { stop_grace: Duration::from_millis(50), wait: Duration::from_millis(400), ..Options::default() };
     let world = World::start(dir.path(), pipelines.clone(), vec![hmac()], options);
     let promotion = world.promote("podinfo", "1.2.3").await;
-    assert_eq!(promotion.state.name(), "Running");
+    world.until(promotion.id, "Running").await;
     let store = world.store.clone();
     let stopping = Instant::now();
     world.stop().await;

@@ -6,7 +6,7 @@ mod world;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lockgate::store::{
@@ -285,7 +285,6 @@ fn victim() {
 fn nothing_that_was_answered_is_lost_by_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
-    let mut worst = Duration::ZERO;
     for round in 0..12_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "victim", "--nocapture"])
@@ -293,15 +292,15 @@ fn nothing_that_was_answered_is_lost_by_kill_9() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let output = child.stdout.take().unwrap();
-        let reader = std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).collect::<Vec<_>>());
-        std::thread::sleep(Duration::from_millis(60 + round * 23));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        // However slow the machine is, each round gets somewhere.
+        acknowledged.extend(lines.by_ref().take(10));
+        let reader = std::thread::spawn(move || lines.collect::<Vec<_>>());
+        std::thread::sleep(Duration::from_millis(round * 23));
         child.kill().unwrap();
         child.wait().unwrap();
         acknowledged.extend(reader.join().unwrap());
-        let reopened = Instant::now();
         let connection = rusqlite::Connection::open(dir.path().join(DATABASE_FILE)).unwrap();
-        worst = worst.max(reopened.elapsed());
         let verdict: String = connection.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
         assert_eq!(verdict, "ok");
     }

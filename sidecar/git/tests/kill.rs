@@ -4,10 +4,11 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lockgate_git::Mirror;
+use lockgate_git::{GitError, Mirror};
 use support::{MARKER, Repo, git, promote, remote};
 
 const ORIGIN: &str = "LOCKGATE_GIT_KILL_ORIGIN";
@@ -26,6 +27,7 @@ fn a_child_promotes_until_it_is_killed() {
         promote(&mirror, &remote, "p", &version).unwrap();
         // The base moves, so that each fetch brings something.
         promote(&mirror, &remote, "main", &version).unwrap();
+        println!("promoted {version}");
     }
 }
 
@@ -35,22 +37,33 @@ fn a_killed_promotion_leaves_nothing_broken() {
     let mut delay = 7_u64;
     for round in 0..12 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_child_promotes_until_it_is_killed"])
+            .args(["--exact", "a_child_promotes_until_it_is_killed", "--nocapture"])
             .env(ORIGIN, repo.origin())
             .env(MIRRORS, repo.mirrors())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // However slow the machine is, each round gets somewhere.
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.starts_with("promoted ")), "the child never got anywhere");
+        let reader = std::thread::spawn(move || lines.count());
         delay = (delay * 31 + 17) % 211;
-        std::thread::sleep(Duration::from_millis(20 + delay));
+        std::thread::sleep(Duration::from_millis(delay));
         child.kill().unwrap();
         child.wait().unwrap();
-        // receive-pack of the killed process may still be finishing.
-        std::thread::sleep(Duration::from_millis(60));
+        reader.join().unwrap();
         let remote = repo.remote();
         let mirror = repo.mirror();
-        let commit = promote(&mirror, &remote, "p", &format!("9.{round}.0")).unwrap().unwrap();
+        let next = || promote(&mirror, &remote, "p", &format!("9.{round}.0"));
+        // receive-pack of the killed process may still be finishing, and be quicker.
+        let end = Instant::now() + Duration::from_secs(10);
+        let commit = loop {
+            match next() {
+                Err(GitError::PushRace { .. }) if Instant::now() < end => {}
+                pushed => break pushed.unwrap().unwrap(),
+            }
+        };
         assert_eq!(repo.origin_tip("p").unwrap(), commit.to_string());
         assert_eq!(repo.diff("p").len(), 4, "both files or none");
         repo.fsck();
@@ -58,7 +71,7 @@ fn a_killed_promotion_leaves_nothing_broken() {
     }
     let versions = git(&repo.origin(), &["log", "--format=%s", "main"]);
     let promoted = versions.lines().filter(|line| line.starts_with("Promote to")).collect::<Vec<_>>();
-    assert!(!promoted.is_empty(), "the child never got anywhere");
+    assert!(promoted.len() >= 12, "{promoted:?}");
     let mut unique = promoted.clone();
     unique.sort_unstable();
     unique.dedup();

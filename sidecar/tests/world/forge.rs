@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -388,17 +387,6 @@ impl Forge for FakeForge {
     async fn comment(&self, _number: u64, _text: &str) -> Result<(), ForgeError> {
         Ok(())
     }
-}
-
-/// Waits until something is so.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}");
 }
 
 /// A folder for data.

@@ -5,7 +5,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lockgate::intake::{self, Delivery, Intake};
@@ -263,14 +263,12 @@ impl World {
         self.runner.abort();
         drop(self.runner.await);
         drop((self.intake, self.store, self.scheduler));
-        for _ in 0..500 {
-            match Store::open(&dir.join("data")) {
-                Ok(_) => return,
-                Err(StoreError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        panic!("something holds on to the data folder");
+        let free = async || match Store::open(&dir.join("data")) {
+            Ok(_) => Ok(()),
+            Err(error @ StoreError::Locked { .. }) => Err(error),
+            Err(error) => panic!("{error}"),
+        };
+        until("the data folder is free", free).await;
     }
 
     pub async fn deliver(&self, pipeline: &str, body: &[u8]) -> Reply {
@@ -291,18 +289,47 @@ impl World {
 
     /// Waits until a promotion is in the state.
     pub async fn until(&self, id: PromotionId, state: &str) -> Promotion {
-        let mut last = String::new();
-        for _ in 0..1000 {
+        self.until_it(id, state, |promotion| promotion.state.name() == state).await
+    }
+
+    /// Waits until a promotion is as wanted.
+    pub async fn until_it(&self, id: PromotionId, what: &str, wanted: impl Fn(&Promotion) -> bool) -> Promotion {
+        let look = async || {
             let promotion = self.store.promotion(id).await.unwrap().unwrap();
-            if promotion.state.name() == state {
-                return promotion;
-            }
-            last = format!("{:?}", promotion.state);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{id} never was {state}, it is {last}");
+            if wanted(&promotion) { Ok(promotion) } else { Err(format!("it is {:?}", promotion.state)) }
+        };
+        until(&format!("{id}: {what}"), look).await
+    }
+
+    /// Waits until the metrics hold the text: what is stored is seen a moment before it is counted.
+    pub async fn until_counted(&self, text: &str) {
+        let look = async || {
+            let metrics = self.metrics.text().unwrap();
+            if metrics.contains(text) { Ok(()) } else { Err(metrics) }
+        };
+        until(text, look).await;
     }
 }
+
+/// Looks again and again until there is something to return, and fails with what was there instead.
+pub async fn until<T, E: std::fmt::Display>(what: &str, look: impl AsyncFn() -> Result<T, E>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < end, "never: {what}; {instead}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// As [`until`], for what is or is not.
+pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    until(what, async || if is_so() { Ok(()) } else { Err("it is not") }).await;
+}
+
+/// Much more than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn delivery(pipeline: &str, environment: &str, body: &[u8], key: &str) -> Delivery {
     Delivery {
