@@ -180,7 +180,7 @@ async fn a_rotated_key_ends_the_long_poll_with_a_delta() {
     });
     let asked = Instant::now();
     let answer = sync(&mut client, version, "instance-1", "").await;
-    assert!(asked.elapsed() > Duration::from_millis(150) && asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() > Duration::from_millis(150) && asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     let Change::Delta { base, upserts, removals } = answer.change else { panic!("the whole table") };
     assert_eq!((base, answer.version > version), (version, true));
     assert_eq!(upserts.iter().map(|record| record.endpoint.to_string()).collect::<Vec<_>>(), ["team/p0001/dev", "team/p0001/prod"]);

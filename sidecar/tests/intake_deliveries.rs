@@ -232,7 +232,7 @@ async fn a_manual_gate_waits_and_a_newer_revision_takes_its_place() {
     let started = Instant::now();
     let first = world.promote("podinfo", "1.0.0").await;
     let second = world.promote("podinfo", "1.1.0").await;
-    assert!(started.elapsed() < Duration::from_secs(5), "nobody waits for a person");
+    assert!(started.elapsed() < Options::default().wait, "nobody waits for a person");
     assert_eq!(second.state.name(), "WaitingApproval");
     world.until(first.id, "Superseded").await;
     world.stop().await;
@@ -245,7 +245,7 @@ async fn a_strategy_that_is_not_built_is_accepted_and_waits() {
     let world = World::start(dir.path(), vec![pipeline("podinfo", &strategy)], vec![hmac()], Options::default());
     let started = Instant::now();
     let promotion = world.promote("podinfo", "1.0.0").await;
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Options::default().wait);
     tokio::time::sleep(Duration::from_millis(100)).await;
     world.until(promotion.id, "Pending").await;
     world.stop().await;

@@ -168,18 +168,28 @@ async fn without_a_usable_marker_the_files_that_were_passed_over_are_named() {
 async fn a_limit_of_the_forge_is_waited_for_as_long_as_it_asks() {
     let (dir, forge) = (folder(), forge().await);
     forge.refuse("create", Fault::RateLimited { retry_after: Some(Duration::from_secs(2)) });
-    let options = Options { wait: Duration::from_secs(1), ..forge.options() };
-    let world =
-        World::start(dir.path(), vec![pipeline("podinfo", &forge.strategy(&json!({})))], vec![hmac(), forge.secret()], options);
+    let pipelines = vec![pipeline("podinfo", &forge.strategy(&json!({})))];
+    let world = World::start(dir.path(), pipelines, vec![hmac(), forge.secret()], forge.options());
     let started = Instant::now();
     let promotion = world.promote("podinfo", "1.2.3").await;
-    let State::Pending { last_error: Some(failure), .. } = &promotion.state else { panic!("{:?}", promotion.state) };
-    assert_eq!(failure.reason, FailureReason::RateLimited);
-    assert!(started.elapsed() < Duration::from_secs(1), "nobody waits for what cannot come in time");
-    assert_eq!(forge.calls(), ["create"]);
     world.until(promotion.id, "PullRequestOpen").await;
     assert!(started.elapsed() >= Duration::from_secs(2));
     assert_eq!(forge.pulls().len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_answer_does_not_wait_for_what_cannot_come_in_time() {
+    let (dir, forge) = (folder(), forge().await);
+    forge.refuse("create", Fault::RateLimited { retry_after: Some(Duration::from_secs(600)) });
+    let pipelines = vec![pipeline("podinfo", &forge.strategy(&json!({})))];
+    let options = Options { wait: Duration::from_secs(300), ..forge.options() };
+    let world = World::start(dir.path(), pipelines, vec![hmac(), forge.secret()], options);
+    let started = Instant::now();
+    let promotion = world.promote("podinfo", "1.2.3").await;
+    assert!(started.elapsed() < Duration::from_secs(300));
+    let State::Pending { last_error: Some(failure), .. } = &promotion.state else { panic!("{:?}", promotion.state) };
+    assert_eq!((failure.reason, forge.calls()), (FailureReason::RateLimited, vec!["create"]));
     world.stop().await;
 }
 

@@ -192,7 +192,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            wait: Duration::from_secs(10),
+            wait: PATIENCE,
             retry: RetryPolicy {
                 delay: Duration::from_millis(50),
                 max_delay: Duration::from_millis(200),
