@@ -1,14 +1,14 @@
 //! A forge in memory with real repositories behind it, which counts what it is asked, can refuse it, and can make time stand still in the middle of it.
 
+mod api;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use lockgate::promote::Connect;
-use lockgate_core::pipeline::MergeMethod;
 use lockgate_core::secret::Secret;
-use lockgate_forge::{Check, Edit, Fault, Forge, ForgeError, NewPullRequest, PullRequest, Seen, State};
+use lockgate_forge::{Fault, PullRequest, State};
 use lockgate_forge_fakes::GitHost;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -44,6 +44,27 @@ struct Books {
     tags: bool,
     /// Whether answers tell if it merges by itself.
     tells_auto_merge: bool,
+}
+
+impl Books {
+    fn open(&mut self, head: &str, base: &str, title: &str, body: &str) -> &Pull {
+        let number = self.pulls.len() as u64 + 1;
+        let seen = PullRequest {
+            number,
+            url: format!("https://forge.example/org/manifests/pulls/{number}"),
+            title: title.to_owned(),
+            body: body.to_owned(),
+            head: head.to_owned(),
+            head_commit: None,
+            base: base.to_owned(),
+            state: State::Open,
+            labels: Vec::new(),
+            auto_merge: None,
+            handle: String::new(),
+        };
+        self.pulls.push(Pull { seen, reviewers: Vec::new(), auto_merge: false, version: 1 });
+        self.pulls.last().unwrap()
+    }
 }
 
 /// A pull request and what a test wants to know of it.
@@ -190,23 +211,7 @@ impl FakeForge {
 
     /// Opens one as somebody else does.
     pub fn add(&self, head: &str, title: &str, body: &str) -> u64 {
-        let mut books = self.books();
-        let number = books.pulls.len() as u64 + 1;
-        let seen = PullRequest {
-            number,
-            url: format!("https://forge.example/org/manifests/pulls/{number}"),
-            title: title.to_owned(),
-            body: body.to_owned(),
-            head: head.to_owned(),
-            head_commit: None,
-            base: "main".to_owned(),
-            state: State::Open,
-            labels: Vec::new(),
-            auto_merge: None,
-            handle: String::new(),
-        };
-        books.pulls.push(Pull { seen, reviewers: Vec::new(), auto_merge: false, version: 1 });
-        number
+        self.books().open(head, "main", title, body).seen.number
     }
 
     pub fn show(&self, branch: &str, path: &str) -> String {
@@ -223,169 +228,6 @@ impl FakeForge {
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.inner.state.lock().unwrap()
-    }
-
-    async fn call<T>(
-        &self,
-        operation: &'static str,
-        work: impl FnOnce(&mut Books) -> Result<T, Fault> + Send,
-    ) -> Result<T, ForgeError> {
-        let stop = {
-            let mut books = self.books();
-            books.calls.push(operation);
-            books.stop_at.filter(|(index, _)| *index == books.calls.len() - 1).map(|(_, after)| after)
-        };
-        if stop == Some(false) {
-            self.stand_still().await;
-        }
-        let result = {
-            let mut books = self.books();
-            match books.refusals.iter().position(|(refused, _)| *refused == operation) {
-                Some(at) => Err(books.refusals.remove(at).1),
-                None => work(&mut books),
-            }
-        };
-        if stop == Some(true) {
-            self.stand_still().await;
-        }
-        result.map_err(|fault| ForgeError { operation, place: "forge.example/org/manifests".to_owned(), fault })
-    }
-
-    async fn stand_still(&self) {
-        self.inner.stopped.notify_one();
-        futures::future::pending::<()>().await;
-    }
-
-    fn seen(&self, pull: &Pull, tells: bool) -> PullRequest {
-        let open = pull.seen.state == State::Open;
-        let head_commit = if open { self.tip(&pull.seen.head) } else { pull.seen.head_commit.clone() };
-        PullRequest { head_commit, auto_merge: tells.then_some(pull.auto_merge), ..pull.seen.clone() }
-    }
-}
-
-fn find(books: &mut Books, number: u64) -> Result<&mut Pull, Fault> {
-    let missing = || Fault::NotFound(format!("pull request {number}"));
-    let pull = books.pulls.iter_mut().find(|pull| pull.seen.number == number).ok_or_else(missing)?;
-    if pull.seen.state != State::Open {
-        return Err(Fault::Invalid("it is not open".to_owned()));
-    }
-    pull.version += 1;
-    Ok(pull)
-}
-
-#[async_trait]
-impl Forge for FakeForge {
-    async fn find_open(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
-        self.call("find", |books| {
-            let found = books
-                .pulls
-                .iter()
-                .find(|pull| (pull.seen.head.as_str(), pull.seen.base.as_str(), &pull.seen.state) == (head, base, &State::Open));
-            Ok(found.map(|pull| self.seen(pull, books.tells_auto_merge)))
-        })
-        .await
-    }
-
-    async fn find_newest(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
-        self.call("find", |books| {
-            let found = books.pulls.iter().rev().find(|pull| (pull.seen.head.as_str(), pull.seen.base.as_str()) == (head, base));
-            Ok(found.map(|pull| self.seen(pull, books.tells_auto_merge)))
-        })
-        .await
-    }
-
-    async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
-        let created = self
-            .call("create", |books| {
-                if books.pulls.iter().any(|pull| pull.seen.head == new.head && pull.seen.state == State::Open) {
-                    return Err(Fault::Exists);
-                }
-                match self.host.is_ahead(REPOSITORY, &new.head, &new.base) {
-                    None => Err(Fault::NotFound(format!("branch {}", new.head))),
-                    Some(false) => Err(Fault::NothingToMerge),
-                    Some(true) => {
-                        let number = books.pulls.len() as u64 + 1;
-                        let seen = PullRequest {
-                            number,
-                            url: format!("https://forge.example/org/manifests/pulls/{number}"),
-                            title: new.title.clone(),
-                            body: new.body.clone(),
-                            head: new.head.clone(),
-                            head_commit: None,
-                            base: new.base.clone(),
-                            state: State::Open,
-                            labels: Vec::new(),
-                            auto_merge: None,
-                            handle: String::new(),
-                        };
-                        books.pulls.push(Pull { seen, reviewers: Vec::new(), auto_merge: false, version: 1 });
-                        let tells = books.tells_auto_merge;
-                        Ok(self.seen(books.pulls.last().unwrap(), tells))
-                    }
-                }
-            })
-            .await?;
-        Ok(created)
-    }
-
-    async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError> {
-        self.call("update", |books| {
-            let tells = books.tells_auto_merge;
-            let pull = find(books, number)?;
-            (pull.seen.title, pull.seen.body) = (edit.title.clone(), edit.body.clone());
-            Ok(self.seen(&pull.clone(), tells))
-        })
-        .await
-    }
-
-    async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
-        self.call("labels", |books| {
-            find(books, number)?.seen.labels.extend(labels.iter().cloned());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn request_reviewers(&self, number: u64, reviewers: &[String]) -> Result<(), ForgeError> {
-        self.call("reviewers", |books| {
-            let pull = find(books, number)?;
-            pull.reviewers.extend(reviewers.iter().filter(|name| !pull.reviewers.contains(name)).cloned().collect::<Vec<_>>());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn set_auto_merge(&self, pull: &PullRequest, on: bool, _method: Option<MergeMethod>) -> Result<(), ForgeError> {
-        self.call("auto_merge", |books| {
-            find(books, pull.number)?.auto_merge = on;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn look(&self, number: u64, tag: Option<&str>) -> Result<Seen, ForgeError> {
-        self.call("look", |books| {
-            let missing = || Fault::NotFound(format!("pull request {number}"));
-            let pull = books.pulls.iter().find(|pull| pull.seen.number == number).ok_or_else(missing)?;
-            let current = books.tags.then(|| pull.version.to_string());
-            if tag.is_some() && tag == current.as_deref() {
-                return Ok(Seen::Unchanged);
-            }
-            Ok(Seen::Changed { pull: self.seen(pull, books.tells_auto_merge), tag: current })
-        })
-        .await
-    }
-
-    async fn checks(&self, _commit: &str) -> Result<Vec<Check>, ForgeError> {
-        Ok(Vec::new())
-    }
-
-    async fn set_check(&self, _commit: &str, _check: &Check) -> Result<(), ForgeError> {
-        Ok(())
-    }
-
-    async fn comment(&self, _number: u64, _text: &str) -> Result<(), ForgeError> {
-        Ok(())
     }
 }
 
