@@ -16,25 +16,33 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
-/// Bare repositories in a folder that goes away with the last clone of this.
+/// Bare repositories in a folder.
 #[derive(Clone)]
 pub struct GitHost(Arc<Inner>);
 
 struct Inner {
-    folder: TempDir,
-    /// The accepted password, with any user name.
-    password: String,
+    folder: PathBuf,
+    /// The accepted password, with any user name; without one everybody is let in.
+    password: Option<String>,
+    /// The folder where it was made for this: it goes away with the last clone.
+    _made: Option<TempDir>,
 }
 
 impl GitHost {
     /// An empty host whose repositories can be read and pushed to with `password`.
     pub fn new(password: &str) -> Self {
-        Self(Arc::new(Inner { folder: tempfile::tempdir().unwrap(), password: password.to_owned() }))
+        let made = tempfile::tempdir().unwrap();
+        Self(Arc::new(Inner { folder: made.path().to_owned(), password: Some(password.to_owned()), _made: Some(made) }))
+    }
+
+    /// The repositories that lie in a folder, which stays, for everybody to read and push to.
+    pub fn open(folder: &Path) -> Self {
+        Self(Arc::new(Inner { folder: folder.to_owned(), password: None, _made: None }))
     }
 
     /// Where a repository lies. `path` is that of its address, such as `org/repo.git`.
     pub fn repository(&self, path: &str) -> PathBuf {
-        self.0.folder.path().join(path)
+        self.0.folder.join(path)
     }
 
     /// Makes a bare repository whose branch `main` has one commit with these files.
@@ -125,13 +133,10 @@ impl GitHost {
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some(expected) = &self.0.password else { return true };
         let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let decoded = value.strip_prefix("Basic ").and_then(|text| BASE64.decode(text).ok()).unwrap_or_default();
-        String::from_utf8_lossy(&decoded).split_once(':').is_some_and(|(_, password)| password == self.0.password)
-    }
-
-    fn root(&self) -> &Path {
-        self.0.folder.path()
+        String::from_utf8_lossy(&decoded).split_once(':').is_some_and(|(_, password)| password == expected)
     }
 }
 
@@ -148,7 +153,7 @@ async fn serve(State(host): State<GitHost>, request: Request) -> Response {
         .arg("http-backend")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_HTTP_EXPORT_ALL", "1")
-        .env("GIT_PROJECT_ROOT", host.root())
+        .env("GIT_PROJECT_ROOT", &host.0.folder)
         .env("REQUEST_METHOD", parts.method.as_str())
         .env("PATH_INFO", path)
         .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
@@ -156,6 +161,7 @@ async fn serve(State(host): State<GitHost>, request: Request) -> Response {
         .env("CONTENT_LENGTH", content.len().to_string())
         .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
         .env("GIT_PROTOCOL", header("git-protocol"))
+        // Without it git takes no pushes.
         .env("REMOTE_USER", "someone")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -224,4 +230,25 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
         .envs([("GIT_AUTHOR_NAME", "someone"), ("GIT_AUTHOR_EMAIL", "someone@example.com")])
         .envs([("GIT_COMMITTER_NAME", "someone"), ("GIT_COMMITTER_EMAIL", "someone@example.com")]);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+
+    #[test]
+    fn repositories_of_an_open_folder_are_read_and_pushed_to_without_a_password() {
+        let folder = tempfile::tempdir().unwrap();
+        git(folder.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "some.git"]);
+        let host = GitHost::open(folder.path());
+        let server = Server::start(host.router());
+        let work = tempfile::tempdir().unwrap();
+        git(work.path(), &["clone", "--quiet", &format!("{}/some.git", server.url()), "."]);
+        git(work.path(), &["commit", "--quiet", "--allow-empty", "-m", "first"]);
+        git(work.path(), &["push", "--quiet", "origin", "HEAD:main"]);
+        assert_eq!(host.tip("some.git", "main").unwrap(), git(work.path(), &["rev-parse", "HEAD"]).trim());
+        drop(host);
+        assert!(folder.path().join("some.git").exists());
+    }
 }

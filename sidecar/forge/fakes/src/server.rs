@@ -10,6 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use axum::serve::ListenerExt;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -129,7 +130,10 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap().tap_io(|stream| {
+                    // Without it an answer in two packets waits 40 ms for an acknowledgement.
+                    stream.set_nodelay(true).ok();
+                });
                 tokio::select! {
                     _ = stopped => {}
                     result = axum::serve(listener, router) => result.unwrap(),

@@ -12,7 +12,6 @@ mod client;
 mod edge;
 mod footprint;
 mod forge;
-mod githost;
 mod proxy;
 mod pulls;
 mod push;

@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 use lockgate_e2e::repository::Repository;
 use lockgate_e2e::stack::NAMESPACE;
 use lockgate_e2e::{App, AppSpec, Options, Strategy};
+use lockgate_forge_fakes::{GitHost, Server};
 use tempfile::TempDir;
 
 use super::client;
-use super::githost::GitHost;
 use super::proxy::{Config, Proxy};
 use super::table::Report;
 use super::world::{self, Plan, World};
@@ -29,8 +29,8 @@ pub fn run(report: &mut Report) -> Result<()> {
         "Accepted event → branch pushed, repository of {FILES} files, warm mirror ({PUSHES} events, {CLONES} clones)"
     ));
     let fixture = Fixture::create()?;
-    let host = GitHost::start(fixture.path())?;
-    for (transport, url, bound) in [("file", fixture.file_url(), 100.0), ("http", host.url("manifests.git"), 250.0)] {
+    let host = Server::start(GitHost::open(fixture.path()).router());
+    for (transport, url, bound) in [("file", fixture.file_url(), 100.0), ("http", format!("{}/manifests.git", host.url()), 250.0)] {
         let ours = pushes(&fixture, &url)?;
         let clones = fixture.fresh_clones(&url)?;
         report.value(&format!("event → branch, {transport}"), "ms", &ours, Some(bound));
