@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
-use lockgate_core::edge::{EdgeSettings, Forward};
+use lockgate_core::edge::Forward;
 use lockgate_git::{AddressPolicy, SigningKey};
 use tokio::{
     net::TcpListener,
@@ -134,7 +134,7 @@ async fn start(config: Config) -> Result<Running> {
     let (scheduler, runner) = Scheduler::new(catalog.clone(), store.clone(), promote_settings(&config)?, metrics.clone());
     let intake = Intake::new(catalog.clone(), store.clone(), intake_settings(&config), scheduler.clone(), metrics.clone());
     let instance = uuid::Uuid::now_v7().to_string();
-    let (gate, keeper) = GateService::new(instance, edge_settings(&config), &catalog, deliver(intake), front.clone());
+    let (gate, keeper) = GateService::new(instance, config.edge.clone(), &catalog, deliver(intake), front.clone());
 
     let mut tasks = JoinSet::new();
     let health = http::health(Health { store: store.clone(), stage: stage_seen });
@@ -219,23 +219,10 @@ fn delivery(forward: Forward) -> Delivery {
     }
 }
 
-fn edge_settings(config: &Config) -> EdgeSettings {
-    let edge = &config.edge;
-    EdgeSettings {
-        path_prefix: edge.path_prefix.clone(),
-        body_limit: edge.body_limit,
-        rate_limit: edge.rate_limit,
-        pre_auth: edge.pre_auth,
-        algorithms: edge.algorithms.clone(),
-        allow_unsigned: edge.allow_unsigned.clone(),
-        wait: config.wait,
-    }
-}
-
 fn intake_settings(config: &Config) -> intake::Settings {
     intake::Settings {
         freshness: config.freshness,
-        wait: config.wait,
+        wait: config.edge.wait,
         public_url: config.api.public_url.clone(),
         allow_unsigned: config.edge.allow_unsigned.iter().cloned().collect::<BTreeSet<_>>(),
         retry: config.retry,

@@ -34,7 +34,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!((config.edge.rate_limit.requests.get(), config.edge.rate_limit.interval), (20, Duration::from_secs(30)));
     assert_eq!((config.edge.pre_auth.requests.get(), config.edge.pre_auth.interval), (120, Duration::from_secs(10)));
     assert_eq!((config.freshness.past, config.freshness.future), (Duration::from_secs(600), Duration::from_secs(120)));
-    assert_eq!(config.wait, Duration::from_secs(5));
+    assert_eq!(config.edge.wait, Duration::from_secs(5));
     assert_eq!(config.retry, lockgate_core::retry::RetryPolicy::default());
     assert_eq!(config.workers.get(), 4);
     assert_eq!(config.edge.algorithms, lockgate_core::signature::Algorithm::ALL);
@@ -76,7 +76,7 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
     let text = "wait: 1s\nworkers: 1\nfreshness: {past: 1m}\n";
     let (_dir, config) = with_file(text, &[("wait", "3s")], &[("LOCKGATE_WAIT", "2s"), ("LOCKGATE_WORKERS", "2")]);
     let config = config.unwrap();
-    assert_eq!((config.wait.as_secs(), config.workers.get(), config.freshness.past.as_secs()), (3, 2, 60));
+    assert_eq!((config.edge.wait.as_secs(), config.workers.get(), config.freshness.past.as_secs()), (3, 2, 60));
 }
 
 #[test]

@@ -9,13 +9,7 @@ mod reader;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
-use lockgate_core::{
-    decide::Freshness,
-    endpoint::{PathPrefix, PipelineKey},
-    limit::RateLimit,
-    retry::RetryPolicy,
-    signature::Algorithm,
-};
+use lockgate_core::{decide::Freshness, edge::EdgeSettings, retry::RetryPolicy};
 use lockgate_git::SigningKey;
 
 pub use self::keys::{KEYS, Key};
@@ -29,9 +23,9 @@ pub struct Config {
     pub data: PathBuf,
     pub listen: Listen,
     pub api: Api,
-    pub edge: Edge,
+    /// The keys of `edge`, and `wait`.
+    pub edge: EdgeSettings,
     pub freshness: Freshness,
-    pub wait: Duration,
     pub retry: RetryPolicy,
     pub workers: NonZeroUsize,
     pub git: Git,
@@ -68,18 +62,6 @@ pub struct Tls {
 pub struct Api {
     /// Without a trailing slash.
     pub public_url: Option<String>,
-}
-
-/// What the filter gets by Sync.
-#[derive(Debug, Clone)]
-pub struct Edge {
-    pub path_prefix: PathPrefix,
-    /// Bytes.
-    pub body_limit: u64,
-    pub rate_limit: RateLimit,
-    pub pre_auth: RateLimit,
-    pub algorithms: Vec<Algorithm>,
-    pub allow_unsigned: Vec<PipelineKey>,
 }
 
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time:
 
 use lockgate_core::{
     decide::Freshness,
+    edge::EdgeSettings,
     endpoint::{PathPrefix, PipelineKey},
     limit::RateLimit,
     retry::RetryPolicy,
@@ -13,7 +14,7 @@ use lockgate_core::{
 use lockgate_git::SigningKey;
 
 use super::layers::{Layers, Raw};
-use super::{Api, Config, ConfigError, Edge, GateAddress, Git, Listen, Log, LogFormat, Poll, Tls};
+use super::{Api, Config, ConfigError, GateAddress, Git, Listen, Log, LogFormat, Poll, Tls};
 
 /// Reads the winning values, key by key.
 pub(super) struct Reader {
@@ -53,9 +54,8 @@ impl Reader {
             data: data?,
             listen: listen?,
             api: api?,
-            edge: edge?,
+            edge: edge?(wait?),
             freshness: freshness?,
-            wait: wait?,
             retry: retry?,
             workers: workers?,
             git: git?,
@@ -108,7 +108,8 @@ impl Reader {
         Some(Api { public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()) })
     }
 
-    fn edge(&mut self) -> Option<Edge> {
+    /// All but `wait`, which is not below `edge` and is read in its turn.
+    fn edge(&mut self) -> Option<impl FnOnce(Duration) -> EdgeSettings + use<>> {
         let path_prefix = self.typed("edge.pathPrefix", |text| PathPrefix::new(text).map_err(|error| error.to_string()));
         let body_limit = self.typed("edge.bodyLimit", |text| match parse_size(text) {
             Ok(bytes) if (MIN_BODY..=MAX_BODY).contains(&bytes) => Ok(bytes),
@@ -122,14 +123,9 @@ impl Reader {
             self.fail("edge.algorithms", "expected at least one");
         }
         let allow_unsigned = self.list("edge.allowUnsigned", |text| text.parse::<PipelineKey>().map_err(|error| error.to_string()));
-        Some(Edge {
-            path_prefix: path_prefix?,
-            body_limit: body_limit?,
-            rate_limit: rate_limit?,
-            pre_auth: pre_auth?,
-            algorithms: algorithms?,
-            allow_unsigned: allow_unsigned?,
-        })
+        let (path_prefix, body_limit, rate_limit) = (path_prefix?, body_limit?, rate_limit?);
+        let (pre_auth, algorithms, allow_unsigned) = (pre_auth?, algorithms?, allow_unsigned?);
+        Some(move |wait| EdgeSettings { path_prefix, body_limit, rate_limit, pre_auth, algorithms, allow_unsigned, wait })
     }
 
     fn freshness(&mut self) -> Option<Freshness> {
