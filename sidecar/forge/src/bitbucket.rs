@@ -299,14 +299,7 @@ impl Forge for Bitbucket {
             start = page.next(from);
             builds.extend(page.values);
         }
-        builds.sort_by_key(|build| std::cmp::Reverse(build.date_added));
-        let mut checks: Vec<Check> = Vec::new();
-        for build in builds {
-            if !checks.iter().any(|check| check.name == build.key) {
-                checks.push(build.into());
-            }
-        }
-        Ok(checks)
+        Ok(Check::newest_of_each_name(builds.into_iter().map(|build| (build.date_added, build.into()))))
     }
 
     async fn set_check(&self, commit: &str, check: &Check) -> Result<(), ForgeError> {

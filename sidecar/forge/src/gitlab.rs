@@ -329,14 +329,7 @@ impl Forge for GitLab {
             page = next;
         }
         // One commit may have several pipelines, each with a job of this name.
-        statuses.sort_by_key(|status| std::cmp::Reverse(status.id));
-        let mut checks: Vec<Check> = Vec::new();
-        for status in statuses {
-            if !checks.iter().any(|check| check.name == status.name) {
-                checks.push(status.into());
-            }
-        }
-        Ok(checks)
+        Ok(Check::newest_of_each_name(statuses.into_iter().map(|status| (status.id, status.into()))))
     }
 
     async fn set_check(&self, commit: &str, check: &Check) -> Result<(), ForgeError> {

@@ -95,6 +95,22 @@ pub struct Check {
     pub url: Option<String>,
 }
 
+impl Check {
+    /// What counts where a forge lists every check that was ever set: the newest of each name, the newest first. `dated` says
+    /// of each when it was set, as a time or a number that grows. Of two at the same time the first.
+    pub(crate) fn newest_of_each_name<D: Ord>(dated: impl IntoIterator<Item = (D, Self)>) -> Vec<Self> {
+        let mut dated: Vec<(D, Self)> = dated.into_iter().collect();
+        dated.sort_by(|(one, _), (other, _)| other.cmp(one));
+        let mut newest: Vec<Self> = Vec::new();
+        for (_, check) in dated {
+            if !newest.iter().any(|newer| newer.name == check.name) {
+                newest.push(check);
+            }
+        }
+        newest
+    }
+}
+
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckState {

@@ -6,8 +6,6 @@
 //!
 //! Source: "Statuses - List", "Pull Request Statuses - List", "Pull Request Iterations - List".
 
-use std::cmp::Reverse;
-
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -80,10 +78,10 @@ impl Azure {
 }
 
 /// The newest of each name, in the order of names.
-fn newest(mut statuses: Vec<Status>) -> Vec<Check> {
-    statuses.sort_by_key(|status| (status.name(), Reverse(status.created())));
-    statuses.dedup_by_key(|status| status.name());
-    statuses.into_iter().map(Status::check).collect()
+fn newest(statuses: Vec<Status>) -> Vec<Check> {
+    let mut checks = Check::newest_of_each_name(statuses.into_iter().map(|status| (status.created(), status.check())));
+    checks.sort_by(|one, other| one.name.cmp(&other.name));
+    checks
 }
 
 impl Status {
