@@ -100,7 +100,8 @@ impl Azure {
         self.state().requests.clone()
     }
 
-    /// The next request gets this status: 203 and 302 with the sign-in page, others with an error of Azure's form.
+    /// The next request gets this status: 203 and 302 with the sign-in page, others with an error of Azure's form; 429 and 503
+    /// with `Retry-After: 7`.
     pub fn fail_next(&self, status: u16) {
         self.state().fail.push_back(status);
     }

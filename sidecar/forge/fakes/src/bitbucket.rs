@@ -16,64 +16,23 @@
 //! - `POST …/auto-merge` tries only what was asked for before: 400; `DELETE` is 204 and 409 where it is not open;
 //! - `POST …/commits/{id}/builds` wants `key`, `state` and `url`.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+mod api;
+mod state;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::GitHost;
-use crate::interface::{Call, Interface};
-use crate::server::Recorded;
+use crate::interface::Fake;
+use state::State;
 
-mod state;
-
-use state::{State, error};
-
-/// A running Bitbucket; ends when dropped. Every repository `scm/KEY/SLUG.git` (in small letters) of [`Bitbucket::git`]
-/// is one of its own.
-pub struct Bitbucket {
-    server: Interface,
-    host: GitHost,
-    state: Arc<Mutex<State>>,
-}
+/// A running Bitbucket. Every repository `scm/KEY/SLUG.git` (in small letters) of [`Bitbucket::git`] is one of its own,
+/// whose path is `key/slug` or `~jane/slug`.
+pub type Bitbucket = Fake<State>;
 
 impl Bitbucket {
     /// With `token` everything may be done, as a bearer or as anybody's password; git takes it as the password.
     pub fn start(token: &str) -> Self {
-        let host = GitHost::new(token);
-        let mut made = None;
-        let server = Interface::start("/rest/", &host, |address| {
-            let state = Arc::new(Mutex::new(State::new(&host, address, token)));
-            made = Some(Arc::clone(&state));
-            Arc::new(move |call: &Call| state.lock().unwrap().answer(call))
-        });
-        Self { server, host, state: made.unwrap() }
-    }
-
-    /// Address of a repository, such as `team/app` or `~jane/app`.
-    pub fn repository_url(&self, path: &str) -> String {
-        format!("http://{}/scm/{path}.git", self.server.address())
-    }
-
-    /// Root of everything.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.server.address())
-    }
-
-    /// The repositories, at `scm/KEY/SLUG.git`.
-    pub fn git(&self) -> &GitHost {
-        &self.host
-    }
-
-    /// Requests to the interface so far.
-    pub fn requests(&self) -> Vec<Recorded> {
-        self.server.requests()
-    }
-
-    /// The next request gets this status; 429 and 503 with `Retry-After: 7`.
-    pub fn fail_next(&self, status: u16) {
-        let reply = error(status, "", &format!("{status} as asked for"));
-        self.server.fail_next(if status == 429 || status == 503 { reply.with("retry-after", "7") } else { reply });
+        Self::serve(token, State::new)
     }
 
     /// A person merges it.
@@ -116,9 +75,14 @@ impl Bitbucket {
         self.state().users.push(name.to_owned());
     }
 
-    /// Whether a merge check forbids merging.
+    /// Whether a merge check forbids merging. What waited for it is merged.
     pub fn veto(&self, vetoed: bool) {
-        self.state().vetoed = vetoed;
+        let mut state = self.state();
+        state.vetoed = vetoed;
+        if !vetoed {
+            let waiting = state.pulls.iter().filter(|pull| pull.auto_merge.is_some()).map(|pull| pull.id);
+            waiting.collect::<Vec<_>>().into_iter().for_each(|id| state.merge(id));
+        }
     }
 
     /// Pages hold no more than this, so that a test needs few.
@@ -146,9 +110,5 @@ impl Bitbucket {
     /// Comments on a pull request.
     pub fn comments(&self, id: u64) -> Vec<String> {
         self.state().comments.iter().filter(|(number, _)| *number == id).map(|(_, text)| text.clone()).collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
     }
 }

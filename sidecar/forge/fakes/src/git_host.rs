@@ -135,8 +135,7 @@ impl GitHost {
     fn admits(&self, headers: &HeaderMap) -> bool {
         let Some(expected) = &self.0.password else { return true };
         let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let decoded = value.strip_prefix("Basic ").and_then(|text| BASE64.decode(text).ok()).unwrap_or_default();
-        String::from_utf8_lossy(&decoded).split_once(':').is_some_and(|(_, password)| password == expected)
+        basic_password(value).is_some_and(|password| password == *expected)
     }
 }
 
@@ -191,6 +190,12 @@ fn answer(output: &[u8]) -> Response {
         }
     }
     response.body(Bytes::copy_from_slice(output.get(end + 4..).unwrap_or_default()).into()).unwrap()
+}
+
+/// The password in an `Authorization` header of basic authentication.
+pub(crate) fn basic_password(header: &str) -> Option<String> {
+    let decoded = BASE64.decode(header.strip_prefix("Basic ")?).ok()?;
+    Some(String::from_utf8_lossy(&decoded).split_once(':')?.1.to_owned())
 }
 
 /// Paths with spaces, as Azure DevOps has them.

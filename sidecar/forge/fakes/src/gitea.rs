@@ -157,6 +157,11 @@ impl Gitea {
         self.world.state().repository(path).pull(number).unwrap().comments.clone()
     }
 
+    /// Whether a merge is scheduled.
+    pub fn is_scheduled(&self, path: &str, number: u64) -> bool {
+        self.world.state().repository(path).pull(number).unwrap().scheduled.is_some()
+    }
+
     /// Every request of the interface since the start.
     pub fn requests(&self) -> Vec<Recorded> {
         self.world.state().requests.clone()
@@ -167,7 +172,8 @@ impl Gitea {
         self.world.state().latency = latency;
     }
 
-    /// The next request of the interface is answered with this status and changes nothing.
+    /// The next request of the interface is answered with this status and changes nothing; 429 and 503 come with
+    /// `Retry-After: 7`.
     pub fn fail_next(&self, status: u16) {
         self.world.state().failures.push_back(status);
     }

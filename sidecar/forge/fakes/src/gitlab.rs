@@ -16,62 +16,21 @@
 //! - one reviewer only without a license: "Merge request reviews";
 //! - answers to GET carry a weak `ETag`, and 304 for the same (`Rack::ETag`, `Rack::ConditionalGet`).
 
-use std::sync::{Arc, Mutex, MutexGuard};
+mod api;
+mod state;
 
 use serde_json::{Value, json};
 
-use crate::GitHost;
-use crate::interface::{Call, Interface, Reply};
-use crate::server::Recorded;
-
-mod state;
-
+use crate::interface::Fake;
 use state::{Rights, State};
 
-/// A running GitLab; ends when dropped. Every repository `PATH.git` of [`GitLab::git`] is a project.
-pub struct GitLab {
-    server: Interface,
-    host: GitHost,
-    state: Arc<Mutex<State>>,
-}
+/// A running GitLab. Every repository `PATH.git` of [`GitLab::git`] is a project.
+pub type GitLab = Fake<State>;
 
 impl GitLab {
     /// With `token` everything may be done; git takes it as the password.
     pub fn start(token: &str) -> Self {
-        let host = GitHost::new(token);
-        let mut made = None;
-        let server = Interface::start("/api/v4/", &host, |address| {
-            let state = Arc::new(Mutex::new(State::new(&host, address, token)));
-            made = Some(Arc::clone(&state));
-            Arc::new(move |call: &Call| state.lock().unwrap().answer(call))
-        });
-        Self { server, host, state: made.unwrap() }
-    }
-
-    /// Address of a repository, such as `group/sub/app`.
-    pub fn repository_url(&self, path: &str) -> String {
-        format!("http://{}/{path}.git", self.server.address())
-    }
-
-    /// Root of everything.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.server.address())
-    }
-
-    /// The repositories.
-    pub fn git(&self) -> &GitHost {
-        &self.host
-    }
-
-    /// Requests to the interface so far.
-    pub fn requests(&self) -> Vec<Recorded> {
-        self.server.requests()
-    }
-
-    /// The next request gets this status; 429 and 503 with `Retry-After: 7`.
-    pub fn fail_next(&self, status: u16) {
-        let reply = Reply::new(status, json!({"message": format!("{status} as asked for")}));
-        self.server.fail_next(if status == 429 || status == 503 { reply.with("retry-after", "7") } else { reply });
+        Self::serve(token, State::new)
     }
 
     /// A person merges it.
@@ -110,9 +69,14 @@ impl GitLab {
         state.users.len() as u64
     }
 
-    /// Whether a pipeline runs for every merge request.
+    /// Whether a pipeline runs for every merge request. What waited for its end is merged.
     pub fn set_pipeline(&self, runs: bool) {
-        self.state().pipeline = runs;
+        let mut state = self.state();
+        state.pipeline = runs;
+        if !runs {
+            let waiting = state.pulls.iter().filter(|pull| pull.auto_merge).map(|pull| pull.iid);
+            waiting.collect::<Vec<_>>().into_iter().for_each(|iid| state.merge(iid));
+        }
     }
 
     /// Why nothing can be merged, as GitLab calls it; `None`: all can.
@@ -163,9 +127,5 @@ impl GitLab {
         let mut state = self.state();
         let id = state.statuses.len() as u64 + 1;
         state.statuses.push(json!({"id": id, "sha": commit, "name": name, "status": status, "allow_failure": false}));
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
     }
 }

@@ -1,8 +1,8 @@
-//! A forge's interface as one function from a call to a reply, beside its repositories; it records calls and can fail the next one.
+//! A forge's interface as one function from a call to a reply, beside its repositories; calls are written down, and the next
+//! one can be failed.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -17,44 +17,44 @@ use crate::git_host::percent_decode;
 use crate::server::{Recorded, Server, pairs};
 
 /// A request while it is answered.
-pub(crate) struct Call {
-    pub(crate) method: String,
+pub struct Call {
+    pub method: String,
     /// Segments below the interface's root, decoded one by one.
-    pub(crate) path: Vec<String>,
-    pub(crate) query: Vec<(String, String)>,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Value,
+    pub path: Vec<String>,
+    pub query: Vec<(String, String)>,
+    pub headers: HeaderMap,
+    pub body: Value,
 }
 
 impl Call {
-    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+    pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// A string field of the body.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+    pub fn text(&self, name: &str) -> Option<&str> {
         self.body.get(name).and_then(Value::as_str)
     }
 }
 
 /// An answer.
 #[derive(Clone)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: Value,
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Value,
 }
 
 impl Reply {
-    pub(crate) fn new(status: u16, body: Value) -> Self {
+    pub fn new(status: u16, body: Value) -> Self {
         Self { status, headers: Vec::new(), body }
     }
 
-    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
@@ -73,54 +73,80 @@ impl IntoResponse for Reply {
     }
 }
 
-type Answer = Arc<dyn Fn(&Call) -> Reply + Send + Sync>;
-
-/// A running server; ends when dropped.
-pub(crate) struct Interface {
-    server: Server,
-    inner: Arc<Inner>,
+/// What a forge knows and how it answers, to be served by a [`Fake`].
+pub trait Answers: Send + 'static {
+    /// Path under which the forge's interface lies; everything else is git's.
+    const ROOT: &'static str;
+    /// Where git has a repository, such as `org/repo.git`.
+    fn git_path(path: &str) -> String;
+    fn answer(&mut self, call: &Call) -> Reply;
+    /// An error of this status, in the forge's form.
+    fn failure(status: u16) -> Reply;
 }
 
-struct Inner {
-    /// Path under which the forge's interface lies; everything else is git's.
-    root: &'static str,
-    git: Router,
-    answer: Answer,
+/// A running fake: a forge's interface beside its repositories. It ends when dropped.
+pub struct Fake<S> {
+    server: Server,
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S> {
+    git: GitHost,
+    state: Mutex<S>,
     requests: Mutex<Vec<Recorded>>,
     failures: Mutex<VecDeque<Reply>>,
 }
 
-impl Interface {
-    /// `answer` is called for what lies below `root`, on a thread that may block.
-    pub(crate) fn start(root: &'static str, git: &GitHost, answer: impl FnOnce(SocketAddr) -> Answer) -> Self {
+impl<S: Answers> Fake<S> {
+    /// Serves what `new` makes of the repositories, the root of everything and the token, which git takes as the password.
+    pub(crate) fn serve(token: &str, new: fn(&GitHost, String, &str) -> S) -> Self {
+        let git = GitHost::new(token);
         let mut made = None;
         let server = Server::start_with(|address| {
-            let (requests, failures) = (Mutex::default(), Mutex::default());
-            let inner = Arc::new(Inner { root, git: git.router(), answer: answer(address), requests, failures });
+            let state = Mutex::new(new(&git, format!("http://{address}"), token));
+            let inner = Arc::new(Inner { git, state, requests: Mutex::default(), failures: Mutex::default() });
             made = Some(Arc::clone(&inner));
-            Router::new().fallback(any(serve)).with_state(inner)
+            Router::new().fallback(any(serve::<S>)).with_state(inner)
         });
         Self { server, inner: made.unwrap() }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.server.address()
+    /// Root of everything, such as `http://127.0.0.1:1234`.
+    pub fn url(&self) -> String {
+        self.server.url()
     }
 
-    pub(crate) fn requests(&self) -> Vec<Recorded> {
+    /// Address of a repository, such as `team/app`.
+    pub fn repository_url(&self, path: &str) -> String {
+        format!("{}/{}", self.url(), S::git_path(path))
+    }
+
+    /// The repositories.
+    pub fn git(&self) -> &GitHost {
+        &self.inner.git
+    }
+
+    /// Requests to the interface so far.
+    pub fn requests(&self) -> Vec<Recorded> {
         self.inner.requests.lock().unwrap().clone()
     }
 
-    /// The next request to the interface gets this answer and changes nothing.
-    pub(crate) fn fail_next(&self, reply: Reply) {
+    /// The next request to the interface gets this status and changes nothing; 429 and 503 come with `Retry-After: 7`.
+    pub fn fail_next(&self, status: u16) {
+        let reply = S::failure(status);
+        let reply = if status == 429 || status == 503 { reply.with("retry-after", "7") } else { reply };
         self.inner.failures.lock().unwrap().push_back(reply);
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, S> {
+        self.inner.state.lock().unwrap()
     }
 }
 
-async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
+async fn serve<S: Answers>(State(inner): State<Arc<Inner<S>>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let Some(below) = path.strip_prefix(inner.root) else {
-        return inner.git.clone().oneshot(request).await.unwrap();
+    let Some(below) = path.strip_prefix(S::ROOT) else {
+        return inner.git.router().oneshot(request).await.unwrap();
     };
     let (parts, content) = request.into_parts();
     let bytes = to_bytes(content, 1 << 20).await.unwrap_or_default();
@@ -138,6 +164,6 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     if let Some(reply) = failure {
         return reply.into_response();
     }
-    let answer = Arc::clone(&inner.answer);
-    tokio::task::spawn_blocking(move || answer(&call)).await.unwrap().into_response()
+    // Answers ask git.
+    tokio::task::spawn_blocking(move || inner.state.lock().unwrap().answer(&call)).await.unwrap().into_response()
 }

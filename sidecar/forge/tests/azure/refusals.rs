@@ -44,14 +44,14 @@ async fn a_wrong_token_is_refused_and_never_shown() {
 async fn each_kind_of_answer_becomes_its_fault() {
     let world = World::new().await;
     type Is = fn(&Fault) -> bool;
-    let seventeen = Some(Duration::from_secs(17));
+    let seven = Some(Duration::from_secs(7));
     let table: [(u16, bool, Option<Duration>, Is); 6] = [
         (203, false, None, |fault| *fault == Fault::AuthenticationFailed),
         (302, false, None, |fault| *fault == Fault::AuthenticationFailed),
         (401, false, None, |fault| *fault == Fault::AuthenticationFailed),
-        (429, true, seventeen, |fault| matches!(fault, Fault::RateLimited { .. })),
+        (429, true, seven, |fault| matches!(fault, Fault::RateLimited { .. })),
         (500, true, None, |fault| matches!(fault, Fault::Server { status: 500, .. })),
-        (503, true, None, |fault| matches!(fault, Fault::Server { status: 503, .. })),
+        (503, true, seven, |fault| matches!(fault, Fault::Server { status: 503, .. })),
     ];
     for (status, passing, retry_after, is) in table {
         world.fake.fail_next(status);

@@ -9,12 +9,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use super::{Azure, Shared};
-use crate::server::Recorded;
+use crate::git_host::{basic_password, percent_decode};
+use crate::server::{Recorded, pairs};
 
 /// A request, decoded.
 pub(super) struct Asked {
@@ -51,8 +50,8 @@ pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request, n
     if !shared.admits(&headers) {
         return if method == Method::PATCH { fail(401) } else { fail(203) };
     }
-    let asked = Asked { query: pairs(&query), method, body };
-    let segments: Vec<String> = path.trim_matches('/').split('/').map(decode).collect();
+    let asked = Asked { query: pairs(&query).into_iter().collect(), method, body };
+    let segments: Vec<String> = path.trim_matches('/').split('/').map(percent_decode).collect();
     let answer = shared.version(&asked, &headers, &segments).and_then(|()| shared.answer(&asked, &segments));
     match answer {
         Ok(value) if asked.method == Method::POST => (StatusCode::CREATED, Json(value)).into_response(),
@@ -68,9 +67,8 @@ impl Shared {
             // Entra tokens are JWTs, personal access tokens are not.
             return token == self.token && token.starts_with("eyJ");
         }
-        let decoded = value.strip_prefix("Basic ").and_then(|text| BASE64.decode(text).ok()).unwrap_or_default();
         // Any user name will do.
-        String::from_utf8_lossy(&decoded).split_once(':').is_some_and(|(_, password)| password == self.token)
+        basic_password(value).is_some_and(|password| password == self.token)
     }
 
     /// A request that writes names a version that this server has; what is in preview says so.
@@ -271,14 +269,22 @@ fn fail(status: u16) -> Response {
         429 => {
             let words = "TF400733: The request has been canceled: Request was blocked due to exceeding usage of resource \
                          'Concurrency' in namespace 'User'.";
-            let headers = [("retry-after", "17"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-limit", "200")];
+            let headers = [("retry-after", RETRY_AFTER), ("x-ratelimit-remaining", "0"), ("x-ratelimit-limit", "200")];
             (code, headers, Json(error("RequestBlockedException", words))).into_response()
         }
         _ => {
-            (code, Json(error("VssServiceException", "TF246017: Azure DevOps could not connect to the database."))).into_response()
+            let answer = Json(error("VssServiceException", "TF246017: Azure DevOps could not connect to the database."));
+            if status == 503 {
+                (code, [("retry-after", RETRY_AFTER)], answer).into_response()
+            } else {
+                (code, answer).into_response()
+            }
         }
     }
 }
+
+/// Seconds for which a client is asked to stay away.
+const RETRY_AFTER: &str = "7";
 
 /// What clients ask for first: where the resources are, and in which versions. The ids are those of Microsoft's clients.
 fn locations(area: &str) -> Value {
@@ -318,13 +324,4 @@ fn locations(area: &str) -> Value {
         _ => Vec::new(),
     };
     found(list)
-}
-
-fn pairs(query: &str) -> BTreeMap<String, String> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (decode(&name.replace('+', " ")), decode(&value.replace('+', " ")))).collect()
-}
-
-fn decode(text: &str) -> String {
-    crate::git_host::percent_decode(text)
 }

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use axum::body::{self, Body};
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::git_host::percent_decode;
+use crate::git_host::{basic_password, percent_decode};
 use crate::gitea::World;
 use crate::gitea::state::{Account, Pull, Status};
 use crate::server::Recorded;
@@ -29,7 +27,11 @@ pub(super) async fn serve(Shared(world): Shared<World>, request: Request<Body>) 
         tokio::time::sleep(latency).await;
     }
     if let Some(status) = failure.and_then(|status| StatusCode::from_u16(status).ok()) {
-        return refused(status, "a failure that was asked for");
+        let mut reply = refused(status, "a failure that was asked for");
+        if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
+            reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("7"));
+        }
+        return reply;
     }
     let Some(account) = account(&world, &parts.headers) else {
         return refused(StatusCode::UNAUTHORIZED, "invalid username, password or token");
@@ -340,11 +342,7 @@ fn account(world: &World, headers: &HeaderMap) -> Option<Account> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let token = match value.split_once(' ')? {
         ("token" | "Bearer", token) => token.to_owned(),
-        ("Basic", text) => {
-            let decoded = BASE64.decode(text).ok()?;
-            String::from_utf8_lossy(&decoded).split_once(':')?.1.to_owned()
-        }
-        _ => return None,
+        _ => basic_password(value)?,
     };
     world.state().accounts.get(&token).cloned()
 }
