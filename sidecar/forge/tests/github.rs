@@ -4,50 +4,48 @@
 
 #[path = "github/app.rs"]
 mod app;
+mod conformance;
 mod contract;
 #[path = "github/faults.rs"]
 mod faults;
+mod limits;
 #[path = "github/merging.rs"]
 mod merging;
 
-use std::sync::{Arc, Mutex};
-
+use conformance::{HEAD, Told, World, names, new, observed, token};
 use lockgate_core::pipeline::Forge as Kind;
-use lockgate_core::secret::Sensitive;
-use lockgate_forge::{
-    Check, CheckState, Connection, Credentials, Edit, Fault, Forge, NewPullRequest, Repository, Seen, State, connect,
-};
+use lockgate_forge::{Check, CheckState, Connection, Credentials, Fault, Forge, Repository, Seen, State, connect};
 use lockgate_forge_fakes::GitHub;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const TOKEN: &str = "ghp_topsecrettoken";
 const REPOSITORY: &str = "org/repo";
-const HEAD: &str = "promotion-default-app-prod";
+const GIT: &str = "org/repo.git";
 
 /// A fake with a repository that has a commit to promote, and a client for it.
 struct Setting {
     fake: GitHub,
     forge: Box<dyn Forge>,
     /// Operation and status of each request, as the client told.
-    told: Arc<Mutex<Vec<(&'static str, u16)>>>,
+    told: Told,
 }
 
 impl Setting {
     fn new() -> Self {
-        Self::with(Credentials::Token(Sensitive::new(TOKEN)))
+        Self::with(token(TOKEN))
     }
 
     fn with(credentials: Credentials) -> Self {
         let fake = GitHub::start(TOKEN);
         fake.create_repository(REPOSITORY, &[("app.yaml", "version: 1\n")]);
         commit(&fake);
-        let told = Arc::default();
-        let forge = client(&fake.repository_url(REPOSITORY), None, connection(credentials, &told));
+        let (connection, told) = observed(credentials);
+        let forge = client(&fake.repository_url(REPOSITORY), None, connection);
         Self { fake, forge, told }
     }
 
     async fn create(&self) -> lockgate_forge::PullRequest {
-        self.forge.create(&new()).await.unwrap()
+        self.forge.create(&new(HEAD)).await.unwrap()
     }
 
     fn told(&self) -> Vec<(&'static str, u16)> {
@@ -58,8 +56,9 @@ impl Setting {
         self.fake.requests().iter().map(|request| format!("{} {}", request.method, request.path)).collect()
     }
 
-    fn tip(&self) -> String {
-        self.fake.git().tip("org/repo.git", HEAD).unwrap()
+    /// Of the branch that is promoted.
+    fn head(&self) -> String {
+        self.tip(HEAD).unwrap()
     }
 
     /// To be called at the end of each test.
@@ -68,41 +67,110 @@ impl Setting {
     }
 }
 
-fn commit(fake: &GitHub) -> String {
-    fake.git().commit("org/repo.git", HEAD, &[("app.yaml", "version: 2\n")], "Promote")
+impl World for Setting {
+    const KIND: Kind = Kind::GitHub;
+    const HAS_TAGS: bool = true;
+    const PEOPLE: [&'static str; 2] = ["jane", "joe"];
+    const RIGHT: &'static str = "pull request write";
+    const KEYS: &'static str = "expected token, password, or githubAppID";
+
+    fn start() -> Self {
+        let setting = Self::new();
+        setting.fake.cap_pages(2);
+        setting
+    }
+    fn address(&self) -> String {
+        self.fake.repository_url(REPOSITORY)
+    }
+    fn unknown(&self) -> String {
+        self.fake.repository_url("org/other")
+    }
+    fn page(&self, number: u64) -> String {
+        format!("{}/{REPOSITORY}/pull/{number}", self.fake.url())
+    }
+    fn token(&self) -> String {
+        TOKEN.to_owned()
+    }
+    fn reader(&self) -> String {
+        self.fake.make_read_only();
+        TOKEN.to_owned()
+    }
+    /// An App is taken, an empty token is not.
+    fn unfit() -> Credentials {
+        token("\n")
+    }
+    fn commit(&self, branch: &str, text: &str) -> String {
+        self.fake.git().commit(GIT, branch, &[("app.yaml", text)], "a change")
+    }
+    fn branch(&self, branch: &str, from: &str) {
+        self.fake.git().git(GIT, &["branch", branch, from]);
+    }
+    fn tip(&self, branch: &str) -> Option<String> {
+        self.fake.git().tip(GIT, branch)
+    }
+    fn merge(&self, number: u64) {
+        self.fake.merge(REPOSITORY, number);
+    }
+    fn close(&self, number: u64) {
+        self.fake.close(REPOSITORY, number);
+    }
+    fn open_strangers(&self) {
+        self.fake.open_from(REPOSITORY, "someone/repo", HEAD, "main");
+        // An organization can fork its own repository: the filter of the list does not tell these apart.
+        for fork in ["org/repo-a", "org/repo-b", "org/repo-c"] {
+            self.fake.open_from(REPOSITORY, fork, HEAD, "main");
+        }
+    }
+    fn hold(&self) {
+        self.fake.require_status(REPOSITORY, "ci");
+    }
+    fn waits(&self, number: u64) -> bool {
+        self.fake.pull(REPOSITORY, number)["auto_merge"] != Value::Null
+    }
+    fn reviewers(&self, number: u64) -> Vec<String> {
+        strings(&self.fake.pull(REPOSITORY, number)["reviewers"])
+    }
+    fn comments(&self, number: u64) -> Vec<String> {
+        strings(&self.fake.pull(REPOSITORY, number)["comments"])
+    }
+    fn finish(&self) {
+        if !self.fake.requests().is_empty() {
+            self.hold_to_contract();
+        }
+    }
 }
 
-fn connection(credentials: Credentials, told: &Arc<Mutex<Vec<(&'static str, u16)>>>) -> Connection {
-    let told = Arc::clone(told);
-    let observer = Arc::new(move |operation, status| told.lock().unwrap().push((operation, status)));
-    Connection { credentials, ca: None, proxy: None, observer, timeout: Connection::TIMEOUT }
+conformance::test_all!(Setting);
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+fn commit(fake: &GitHub) -> String {
+    fake.git().commit(GIT, HEAD, &[("app.yaml", "version: 2\n")], "Promote")
 }
 
 fn client(url: &str, api: Option<&str>, connection: Connection) -> Box<dyn Forge> {
     connect(&Repository::parse(Kind::GitHub, url, api).unwrap(), connection).unwrap()
 }
 
-fn new() -> NewPullRequest {
-    NewPullRequest { title: "Promote".to_owned(), body: "metadata".to_owned(), head: HEAD.to_owned(), base: "main".to_owned() }
+#[tokio::test]
+async fn limits_and_failures_pass_and_say_when() {
+    let setting = Setting::start();
+    let body = json!({"message": "as asked for", "documentation_url": "https://docs.github.com"});
+    let retry_after = |status| if status == 429 || status == 503 { vec![("retry-after", "7")] } else { Vec::new() };
+    limits::pass_and_say_when(&setting, |status| setting.fake.fail_next(status, &retry_after(status), body.clone())).await;
 }
 
 #[tokio::test]
-async fn a_promotion_is_opened_then_found_then_updated() {
+async fn only_the_requests_that_are_needed_are_made() {
     let setting = Setting::new();
-    assert_eq!(setting.forge.find_open(HEAD, "main").await.unwrap(), None);
-    let made = setting.create().await;
-    assert_eq!((made.number, made.title.as_str(), made.body.as_str()), (1, "Promote", "metadata"));
-    assert_eq!((made.head.as_str(), made.base.as_str(), &made.state), (HEAD, "main", &State::Open));
-    assert_eq!(made.url, format!("{}/org/repo/pull/1", setting.fake.url()));
-    assert_eq!((made.head_commit.clone(), made.auto_merge), (Some(setting.tip()), Some(false)));
-    assert_eq!(setting.forge.find_open(HEAD, "main").await.unwrap(), Some(made));
-    assert_eq!(setting.forge.find_open(HEAD, "release").await.unwrap(), None);
-
-    let edit = Edit { title: "Promote to 3".to_owned(), body: "more".to_owned() };
-    let updated = setting.forge.update(1, &edit).await.unwrap();
-    assert_eq!((updated.title, updated.body), (edit.title, edit.body));
+    setting.forge.find_open(HEAD, "main").await.unwrap();
+    assert_eq!(setting.create().await.auto_merge, Some(false));
+    setting.forge.find_open(HEAD, "release").await.unwrap();
+    setting.forge.update(1, &conformance::edit("Promote to 3", "more")).await.unwrap();
     assert_eq!(setting.fake.pull(REPOSITORY, 1)["title"], "Promote to 3");
-    assert_eq!(setting.told(), [("find", 200), ("create", 201), ("find", 200), ("find", 200), ("update", 200)]);
+    assert_eq!(setting.told(), [("find", 200), ("create", 201), ("find", 200), ("update", 200)]);
     setting.hold_to_contract();
 }
 
@@ -111,7 +179,7 @@ async fn a_repository_is_found_whatever_the_case_of_its_address() {
     let setting = Setting::new();
     setting.create().await;
     let address = format!("{}/Org/REPO", setting.fake.url());
-    let other = client(&address, None, connection(Credentials::Token(Sensitive::new(TOKEN)), &setting.told));
+    let other = client(&address, None, observed(token(TOKEN)).0);
     assert_eq!(other.find_open(HEAD, "main").await.unwrap().unwrap().number, 1);
     setting.hold_to_contract();
 }
@@ -120,34 +188,16 @@ async fn a_repository_is_found_whatever_the_case_of_its_address() {
 async fn what_exists_is_found_after_the_refusal_to_make_it_again() {
     let setting = Setting::new();
     setting.fake.open(REPOSITORY, HEAD, "main");
-    assert_eq!(setting.forge.create(&new()).await.unwrap_err().fault, Fault::Exists);
+    assert_eq!(setting.forge.create(&new(HEAD)).await.unwrap_err().fault, Fault::Exists);
     assert_eq!(setting.forge.find_open(HEAD, "main").await.unwrap().unwrap().title, "by a person");
     setting.hold_to_contract();
 }
 
 #[tokio::test]
-async fn refusals_to_open_one_say_why() {
+async fn a_branch_that_github_does_not_take_is_named() {
     let setting = Setting::new();
-    setting.fake.git().commit("org/repo.git", "main", &[], "later");
-    setting.fake.git().git("org/repo.git", &["branch", "equal", "main"]);
-    let equal = NewPullRequest { head: "equal".to_owned(), ..new() };
-    assert_eq!(setting.forge.create(&equal).await.unwrap_err().fault, Fault::NothingToMerge);
-    let missing = NewPullRequest { head: "missing".to_owned(), ..new() };
-    let error = setting.forge.create(&missing).await.unwrap_err();
+    let error = setting.forge.create(&new("missing")).await.unwrap_err();
     assert_eq!(error.to_string(), "create on 127.0.0.1/org/repo: refused: head: invalid");
-    setting.hold_to_contract();
-}
-
-#[tokio::test]
-async fn a_fork_with_the_same_branch_is_never_taken_for_ours() {
-    let setting = Setting::new();
-    setting.fake.open_from(REPOSITORY, "someone/repo", HEAD, "main");
-    // An organization can fork its own repository: the filter of the list does not tell these apart.
-    setting.fake.open_from(REPOSITORY, "org/repo-fork", HEAD, "main");
-    assert_eq!(setting.forge.find_open(HEAD, "main").await.unwrap(), None);
-    assert_eq!(setting.forge.find_newest(HEAD, "main").await.unwrap(), None);
-    let made = setting.create().await;
-    assert_eq!(setting.forge.find_open(HEAD, "main").await.unwrap(), Some(made));
     setting.hold_to_contract();
 }
 
@@ -167,29 +217,12 @@ async fn every_page_is_read_until_it_is_found() {
 }
 
 #[tokio::test]
-async fn the_newest_is_found_whatever_became_of_it() {
+async fn labels_and_a_branch_that_is_gone_are_changes() {
     let setting = Setting::new();
     setting.create().await;
-    setting.fake.close(REPOSITORY, 1);
-    assert_eq!(setting.forge.find_open(HEAD, "main").await.unwrap(), None);
-    assert_eq!(setting.forge.find_newest(HEAD, "main").await.unwrap().unwrap().state, State::Closed);
-    let second = setting.create().await;
-    let merge = setting.fake.merge(REPOSITORY, second.number);
-    let found = setting.forge.find_newest(HEAD, "main").await.unwrap().unwrap();
-    assert_eq!(found.number, 2);
-    assert!(matches!(found.state, State::Merged { commit: Some(commit), at: Some(_) } if commit == merge));
-    setting.hold_to_contract();
-}
-
-#[tokio::test]
-async fn a_look_at_what_has_not_changed_is_one_conditional_request() {
-    let setting = Setting::new();
-    let made = setting.create().await;
-    let Seen::Changed { pull, tag: Some(tag) } = setting.forge.look(1, None).await.unwrap() else { panic!("no tag") };
-    assert_eq!(pull, made);
+    let Seen::Changed { tag: Some(tag), .. } = setting.forge.look(1, None).await.unwrap() else { panic!("no tag") };
     assert_eq!(setting.forge.look(1, Some(&tag)).await.unwrap(), Seen::Unchanged);
     assert_eq!(setting.told(), [("create", 201), ("look", 200), ("look", 304)]);
-
     setting.forge.add_labels(1, &["promotion".to_owned()]).await.unwrap();
     let Seen::Changed { pull, .. } = setting.forge.look(1, Some(&tag)).await.unwrap() else { panic!("unchanged") };
     assert_eq!(pull.labels, ["promotion"]);
@@ -200,22 +233,13 @@ async fn a_look_at_what_has_not_changed_is_one_conditional_request() {
 }
 
 #[tokio::test]
-async fn labels_reviewers_and_comments_are_added_to_those_of_people() {
+async fn reviewers_are_users_or_teams_of_the_organization() {
     let setting = Setting::new();
     setting.create().await;
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    setting.forge.add_labels(1, &names(&["one"])).await.unwrap();
-    setting.forge.add_labels(1, &names(&["one", "two"])).await.unwrap();
     setting.forge.request_reviewers(1, &names(&["jane", "@joe", "org/admins", "@Org/ops"])).await.unwrap();
-    setting.forge.comment(1, "superseded").await.unwrap();
-    assert_eq!(
-        setting.fake.pull(REPOSITORY, 1),
-        json!({"title": "Promote", "body": "metadata", "labels": ["one", "two"], "reviewers": ["jane", "joe"],
-            "teams": ["admins", "ops"], "auto_merge": null, "comments": ["superseded"]})
-    );
+    assert_eq!(setting.reviewers(1), ["jane", "joe"]);
+    assert_eq!(setting.fake.pull(REPOSITORY, 1)["teams"], json!(["admins", "ops"]));
     let before = setting.requests().len();
-    setting.forge.add_labels(1, &[]).await.unwrap();
-    setting.forge.request_reviewers(1, &[]).await.unwrap();
     let error = setting.forge.request_reviewers(1, &names(&["other/team"])).await.unwrap_err();
     assert!(error.to_string().contains(r#"reviewer "other/team" is no team of org: expected USER or org/TEAM"#), "{error}");
     assert_eq!(setting.requests().len(), before, "a request that changes nothing");
@@ -226,7 +250,7 @@ async fn labels_reviewers_and_comments_are_added_to_those_of_people() {
 async fn checks_are_the_newest_of_each_status_and_the_check_runs() {
     let setting = Setting::new();
     setting.fake.cap_pages(2);
-    let tip = setting.tip();
+    let tip = setting.head();
     for (context, status) in [("ci", "pending"), ("lint", "error"), ("ci", "success"), ("flux", "failure"), ("docs", "pending")] {
         setting.fake.set_status(REPOSITORY, &tip, context, status);
     }
@@ -261,9 +285,9 @@ async fn checks_are_the_newest_of_each_status_and_the_check_runs() {
 }
 
 #[tokio::test]
-async fn a_check_that_was_set_is_read_again() {
+async fn a_long_description_is_cut() {
     let setting = Setting::new();
-    let tip = setting.tip();
+    let tip = setting.head();
     let mut check = Check {
         name: "lockgate/prod".to_owned(),
         state: CheckState::Pending,

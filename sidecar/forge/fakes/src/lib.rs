@@ -23,7 +23,7 @@ mod server;
 
 pub use azure::Azure;
 pub use bitbucket::Bitbucket;
-pub use git_host::GitHost;
+pub use git_host::{GitHost, git};
 pub use github::GitHub;
 pub use gitlab::GitLab;
 pub use server::{Log, Recorded, Server, record};

@@ -3,17 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::time::Duration;
 
 use lockgate_forge_fakes::Recorded;
-use serde_json::Value;
 use tokio::process::Command;
 
 use super::*;
 
 #[tokio::test]
 async fn microsofts_client_understands_the_fake_and_asks_as_we_do() {
-    let theirs = World::new().await;
-    let their_commit = theirs.fake.git().tip(&theirs.path, HEAD).unwrap();
+    let theirs = Server::start();
+    let their_commit = theirs.tip(HEAD).unwrap();
     let shown = node(&theirs, &their_commit).await;
     assert_eq!(
         shown,
@@ -25,14 +25,14 @@ async fn microsofts_client_understands_the_fake_and_asks_as_we_do() {
         })
     );
 
-    let ours = World::new().await;
-    let commit = ours.fake.git().tip(&ours.path, HEAD).unwrap();
+    let ours = Server::start();
+    let commit = ours.tip(HEAD).unwrap();
     let forge = &ours.forge;
     let made = ours.open().await;
     let found = forge.find_open(HEAD, "main").await.unwrap().unwrap();
-    forge.update(1, &Edit { title: "t2".to_owned(), body: "d2".to_owned() }).await.unwrap();
-    forge.add_labels(1, &["promotion".to_owned()]).await.unwrap();
-    forge.request_reviewers(1, &[Azure::JANE.to_owned(), "sam1@example.com".to_owned()]).await.unwrap();
+    forge.update(1, &edit("t2", "d2")).await.unwrap();
+    forge.add_labels(1, &names(&["promotion"])).await.unwrap();
+    forge.request_reviewers(1, &names(&[Azure::JANE, "sam1@example.com"])).await.unwrap();
     forge.set_auto_merge(&found, true, Some(MergeMethod::Squash)).await.unwrap();
     forge.set_auto_merge(&made, false, None).await.unwrap();
     forge.comment(1, "hello").await.unwrap();
@@ -120,10 +120,10 @@ fn collect(path: &str, value: &Value, fields: &mut BTreeSet<String>) {
     }
 }
 
-async fn node(world: &World, commit: &str) -> Value {
+async fn node(world: &Server, commit: &str) -> Value {
     let library = std::env::var("LOCKGATE_AZURE_CLIENT")
         .expect("LOCKGATE_AZURE_CLIENT names Microsoft's client: make test sets it, or $(tests/setup.sh azure-client)");
-    let url = world.fake.repository_url("Main Collection", "My Project", "My Repo");
+    let url = world.address();
     let (collection, _) = url.split_once("/My%20Project").unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/azure/flow.cjs");
     let mut command = Command::new("node");

@@ -1,90 +1,24 @@
 //! What goes wrong, and what people are told.
 
 use super::*;
-use lockgate_forge::ForgeError;
-
-/// Every operation of the trait, on a world with pull request 1.
-async fn everything(forge: &dyn Forge, pull: &PullRequest) -> Vec<ForgeError> {
-    let check = Check { name: "a/b".to_owned(), state: CheckState::Pending, description: String::new(), url: None };
-    let commit = "0123456789012345678901234567890123456789";
-    let edit = Edit { title: "t".to_owned(), body: String::new() };
-    vec![
-        forge.find_open(HEAD, "main").await.unwrap_err(),
-        forge.find_newest(HEAD, "main").await.unwrap_err(),
-        forge.create(&new("t", "")).await.unwrap_err(),
-        forge.update(1, &edit).await.unwrap_err(),
-        forge.add_labels(1, &["l".to_owned()]).await.unwrap_err(),
-        forge.request_reviewers(1, &[Azure::JANE.to_owned()]).await.unwrap_err(),
-        forge.set_auto_merge(pull, true, None).await.unwrap_err(),
-        forge.set_auto_merge(pull, false, None).await.unwrap_err(),
-        forge.look(1, None).await.unwrap_err(),
-        forge.checks(commit).await.unwrap_err(),
-        forge.set_check(commit, &check).await.unwrap_err(),
-        forge.comment(1, "c").await.unwrap_err(),
-    ]
-}
+use lockgate_core::secret::Sensitive;
+use lockgate_forge::Repository;
 
 #[tokio::test]
-async fn a_wrong_token_is_refused_and_never_shown() {
-    let world = World::new().await;
-    let pull = world.open().await;
-    let wrong = "zzzzzzzzzzzzwrongtokenzzzzzzzzzzzz";
-    let forge = client(&world.fake, wrong);
-    for error in everything(&*forge, &pull).await {
-        assert_eq!(error.fault, Fault::AuthenticationFailed, "{error}");
-        assert!(!error.is_passing());
-        let text = format!("{error} {error:?}");
-        assert!(!text.contains(wrong) && text.contains("127.0.0.1/My Project/My Repo"), "{text}");
-    }
-    let connection = connection(Credentials::Token(Sensitive::new(wrong)));
-    assert!(!format!("{connection:?}").contains(wrong));
-}
-
-#[tokio::test]
-async fn each_kind_of_answer_becomes_its_fault() {
-    let world = World::new().await;
-    type Is = fn(&Fault) -> bool;
-    let seven = Some(Duration::from_secs(7));
-    let table: [(u16, bool, Option<Duration>, Is); 6] = [
-        (203, false, None, |fault| *fault == Fault::AuthenticationFailed),
-        (302, false, None, |fault| *fault == Fault::AuthenticationFailed),
-        (401, false, None, |fault| *fault == Fault::AuthenticationFailed),
-        (429, true, seven, |fault| matches!(fault, Fault::RateLimited { .. })),
-        (500, true, None, |fault| matches!(fault, Fault::Server { status: 500, .. })),
-        (503, true, seven, |fault| matches!(fault, Fault::Server { status: 503, .. })),
-    ];
-    for (status, passing, retry_after, is) in table {
+async fn a_sign_in_page_in_place_of_an_answer_is_a_refusal_of_the_credentials() {
+    let world = Server::start();
+    for status in [203, 302, 401] {
         world.fake.fail_next(status);
         let error = world.forge.find_open(HEAD, "main").await.unwrap_err();
-        assert!(is(&error.fault), "{status}: {error}");
-        assert_eq!((error.is_passing(), error.retry_after()), (passing, retry_after), "{status}");
+        assert_eq!((&error.fault, error.is_passing()), (&Fault::AuthenticationFailed, false), "{status}");
+        assert_eq!(error.retry_after(), None);
     }
-}
-
-#[tokio::test]
-async fn a_writer_without_the_permission_is_told_which_one() {
-    let world = World::new().await;
-    let pull = world.open().await;
-    world.fake.forbid(true);
-    let edit = Edit { title: "t".to_owned(), body: String::new() };
-    world.commit("1.1.1");
-    for error in [
-        world.forge.update(1, &edit).await.unwrap_err(),
-        world.forge.set_auto_merge(&pull, true, None).await.unwrap_err(),
-        world.forge.comment(1, "c").await.unwrap_err(),
-        world.forge.create(&new("t", "")).await.unwrap_err(),
-    ] {
-        let text = error.to_string();
-        assert!(text.contains("token lacks Contribute to pull requests: TF401027"), "{text}");
-        assert!(!error.is_passing());
-    }
-    assert!(world.forge.look(1, None).await.is_ok(), "reading needs no such permission");
 }
 
 #[tokio::test]
 async fn what_does_not_exist_is_named() {
-    let world = World::new().await;
-    let other = client_of(&world.fake, Credentials::Token(Sensitive::new(TOKEN)), "No Repo");
+    let world = Server::start();
+    let other = Client::with::<Server>(&world.unknown(), token(TOKEN)).forge;
     let error = other.find_open(HEAD, "main").await.unwrap_err();
     assert_eq!(error.fault, Fault::NotFound("127.0.0.1/My Project/No Repo".to_owned()));
     assert_eq!(other.create(&new("t", "")).await.unwrap_err().fault, error.fault);
@@ -103,7 +37,7 @@ async fn what_does_not_exist_is_named() {
 
 #[tokio::test]
 async fn a_server_that_is_too_old_says_what_is_needed() {
-    let world = World::new().await;
+    let world = Server::start();
     world.fake.set_newest_version("6.0");
     let error = world.forge.find_open(HEAD, "main").await.unwrap_err();
     assert!(matches!(error.fault, Fault::Unsupported(_)) && !error.is_passing(), "{error}");
@@ -121,24 +55,19 @@ async fn each_kind_of_credentials_goes_the_way_azure_takes_it() {
     ] {
         let fake = Azure::start(token);
         fake.git().create(&Azure::path("Main Collection", "My Project", "My Repo"), &[("a", "b")]);
-        client_of(&fake, credentials, "My Repo").find_open(HEAD, "main").await.unwrap();
+        client(&fake, credentials).find_open(HEAD, "main").await.unwrap();
     }
-    let url = "https://dev.azure.com/org/project/_git/repo";
-    let repository = Repository::parse(Kind::AzureDevOps, url, None).unwrap();
-    for credentials in [
-        Credentials::App { app: 1, installation: 2, private_key: Sensitive::new("PEM") },
-        Credentials::Token(Sensitive::new(" \n")),
-    ] {
-        let error = connect(&repository, connection(credentials)).err().unwrap();
-        assert!(matches!(&error.fault, Fault::Credentials(text) if text.contains("token (or password)")), "{error}");
-    }
+    let repository = Repository::parse(Kind::AzureDevOps, "https://dev.azure.com/org/project/_git/repo", None).unwrap();
+    let (connection, _) = conformance::observed(token(" \n"));
+    let error = lockgate_forge::connect(&repository, connection).err().unwrap();
+    assert!(matches!(&error.fault, Fault::Credentials(text) if text.contains(Server::KEYS)), "{error}");
 }
 
 #[tokio::test]
 async fn the_fake_refuses_what_the_real_one_refuses() {
-    let world = World::new().await;
+    let world = Server::start();
     world.open().await;
-    let root = world.fake.repository_url("Main Collection", "My Project", "My Repo").replace("_git", "_apis/git/repositories");
+    let root = world.address().replace("_git", "_apis/git/repositories");
     let refs = |head: &str, base: &str| json!({"sourceRefName": head, "targetRefName": base, "title": "t"});
     let good = refs(&format!("refs/heads/{HEAD}"), "refs/heads/main");
     let mut long = good.clone();

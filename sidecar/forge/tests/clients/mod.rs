@@ -1,4 +1,4 @@
-//! What the tests of several forges share, above all: the same flow by a client that others wrote.
+//! The same flow by a client that others wrote.
 //!
 //! A fake that we wrote could agree with a client that we wrote, and with nobody else. So a script of some lines does the
 //! same flow with a published client, against the same fake, and the requests of both are compared: method, path, names of
@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_forge::{Connection, Credentials, Edit, NewPullRequest};
+use lockgate_core::pipeline::MergeMethod;
+use lockgate_forge::{Check, CheckState, Forge};
 use lockgate_forge_fakes::Recorded;
+
+use crate::conformance::{HEAD, edit, names, new};
 
 /// A difference that is meant.
 pub struct Difference {
@@ -24,41 +25,23 @@ pub struct Difference {
     pub reason: &'static str,
 }
 
-pub fn connection(credentials: Credentials) -> Connection {
-    Connection { credentials, ca: None, proxy: None, observer: Arc::new(|_, _| {}), timeout: Duration::from_secs(10) }
-}
-
-pub fn new(head: &str) -> NewPullRequest {
-    NewPullRequest {
-        title: "Promote ns/web in prod to 2".to_owned(),
-        body: "to **2**".to_owned(),
-        head: head.to_owned(),
-        base: "main".to_owned(),
+/// The flow that the scripts have too. Labels are added where the forge has them; `jane` can be asked for a review.
+pub async fn promote(forge: &dyn Forge, commit: &str, has_labels: bool) {
+    assert_eq!(forge.find_open(HEAD, "main").await.unwrap(), None);
+    let number = forge.create(&new(HEAD)).await.unwrap().number;
+    if has_labels {
+        forge.add_labels(number, &names(&["prod"])).await.unwrap();
     }
-}
-
-pub fn edit(title: &str, body: &str) -> Edit {
-    Edit { title: title.to_owned(), body: body.to_owned() }
-}
-
-pub fn labels(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// What git prints.
-pub fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(arguments)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .envs([("GIT_AUTHOR_NAME", "someone"), ("GIT_AUTHOR_EMAIL", "someone@example.com")])
-        .envs([("GIT_COMMITTER_NAME", "someone"), ("GIT_COMMITTER_EMAIL", "someone@example.com")])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    forge.request_reviewers(number, &names(&["jane"])).await.unwrap();
+    let pull = forge.update(number, &edit("Promote to 3", "**3**")).await.unwrap();
+    forge.set_auto_merge(&pull, true, Some(MergeMethod::Squash)).await.unwrap();
+    forge.set_auto_merge(&pull, false, None).await.unwrap();
+    forge.look(number, None).await.unwrap();
+    let url = Some("https://l.example".to_owned());
+    let check = Check { name: "lockgate".to_owned(), state: CheckState::Success, description: "d".to_owned(), url };
+    forge.set_check(commit, &check).await.unwrap();
+    forge.checks(commit).await.unwrap();
+    forge.comment(number, "hello").await.unwrap();
 }
 
 /// Runs a script of this folder with the Python that has the clients.

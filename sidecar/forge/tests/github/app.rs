@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use lockgate_core::secret::Sensitive;
-use lockgate_forge::{Connection, Credentials, Fault, Repository};
+use lockgate_forge::{Credentials, Fault, Repository};
 use octocrab::jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData as _};
 use serde_json::Value;
@@ -108,7 +108,7 @@ async fn a_limit_on_tokens_is_a_limit() {
 fn a_key_that_is_none_is_refused_before_any_request() {
     let repository =
         Repository::parse(lockgate_core::pipeline::Forge::GitHub, &format!("https://github.com/{REPOSITORY}"), None).unwrap();
-    let connection = Connection { ..super::connection(credentials("not a key, a secret".to_owned()), &std::sync::Arc::default()) };
+    let (connection, _) = super::observed(credentials("not a key, a secret".to_owned()));
     let Err(error) = lockgate_forge::connect(&repository, connection) else { panic!("taken") };
     assert_eq!(error.to_string(), "connect on github.com/org/repo: githubAppPrivateKey is not an RSA private key in PEM form");
 }

@@ -1,20 +1,17 @@
 //! What goes wrong, and what callers and people get to know of it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockgate_core::pipeline::Forge as Kind;
 use lockgate_core::secret::Sensitive;
-use lockgate_forge::{Connection, Credentials, Edit, Fault, Repository, connect};
+use lockgate_forge::{Connection, Fault, Repository, connect};
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 
-use super::{HEAD, REPOSITORY, Setting, TOKEN, client, connection};
-
-fn token() -> Credentials {
-    Credentials::Token(Sensitive::new(TOKEN))
-}
+use super::{HEAD, Setting, TOKEN, client, observed, token};
+use crate::conformance::edit;
 
 #[tokio::test]
 async fn limits_say_when_to_come_again() {
@@ -79,7 +76,7 @@ async fn each_status_is_told_in_words_to_act_on() {
     let setting = Setting::new();
     for (status, body, expected, passing) in table {
         setting.fake.fail_next(status, &[("location", "http://127.0.0.1:1/elsewhere")], body);
-        let edit = Edit { title: String::new(), body: String::new() };
+        let edit = edit("", "");
         let error = setting.forge.update(1, &edit).await.unwrap_err();
         assert_eq!(error.to_string(), format!("update on 127.0.0.1/org/repo: {expected}"));
         assert_eq!(error.is_passing(), passing, "{error}");
@@ -88,11 +85,10 @@ async fn each_status_is_told_in_words_to_act_on() {
 }
 
 #[tokio::test]
-async fn a_token_without_rights_is_told_which_one_it_lacks() {
+async fn a_status_takes_another_right_than_a_pull_request() {
     let setting = Setting::new();
-    let pull = setting.create().await;
     setting.fake.make_read_only();
-    let error = setting.forge.create(&super::new()).await.unwrap_err();
+    let error = setting.forge.create(&super::new(HEAD)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "create on 127.0.0.1/org/repo: token lacks pull request write: Resource not accessible by personal access token \
@@ -104,43 +100,16 @@ async fn a_token_without_rights_is_told_which_one_it_lacks() {
         description: String::new(),
         url: None,
     };
-    let error = setting.forge.set_check(&setting.tip(), &check).await.unwrap_err();
+    let error = setting.forge.set_check(&setting.head(), &check).await.unwrap_err();
     assert!(matches!(error.fault, Fault::PermissionDenied { right: "commit status write", .. }), "{error}");
-    let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::PermissionDenied { .. }), "{error}");
     setting.hold_to_contract();
-}
-
-#[tokio::test]
-async fn a_repository_that_the_token_may_not_see_is_named() {
-    let setting = Setting::new();
-    let url = setting.fake.repository_url("org/other");
-    let error = client(&url, None, connection(token(), &setting.told)).find_open(HEAD, "main").await.unwrap_err();
-    assert_eq!(error.to_string(), "find on 127.0.0.1/org/other: 127.0.0.1/org/other does not exist, or the token may not see it");
-    setting.hold_to_contract();
-}
-
-#[tokio::test]
-async fn a_forge_that_does_not_answer_is_given_up_and_counted() {
-    // It accepts connections (the backlog does), and never answers.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let told = Arc::default();
-    let url = format!("http://{}/org/repo", silent.local_addr().unwrap());
-    let connection = Connection { timeout: Duration::from_millis(200), ..connection(token(), &told) };
-    let error = client(&url, None, connection).find_open(HEAD, "main").await.unwrap_err();
-    assert_eq!(error.fault, Fault::TimedOut(Duration::from_millis(200)));
-    assert_eq!(*told.lock().unwrap(), [("find", 0)]);
-    drop(silent);
-    let error = client(&url, None, super::connection(token(), &told)).look(1, None).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::Unreachable(_)) && error.is_passing(), "{error}");
-    assert_eq!(told.lock().unwrap()[1], ("look", 0));
 }
 
 #[tokio::test]
 async fn requests_go_through_the_proxy() {
     let setting = Setting::new();
     setting.create().await;
-    let connection = Connection { proxy: Some(Sensitive::new(setting.fake.url())), ..connection(token(), &setting.told) };
+    let connection = Connection { proxy: Some(Sensitive::new(setting.fake.url())), ..observed(token(TOKEN)).0 };
     // No such host: only the proxy can answer.
     let forge = client("http://github.invalid/org/repo", None, connection);
     assert_eq!(forge.find_open(HEAD, "main").await.unwrap().unwrap().number, 1);
@@ -153,9 +122,9 @@ async fn the_connections_own_ca_is_trusted_and_no_other() {
     let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let address = tls(setting.fake.url(), &issued).await;
     let url = format!("https://{address}/org/repo");
-    let error = client(&url, None, connection(token(), &setting.told)).find_open(HEAD, "main").await.unwrap_err();
+    let error = client(&url, None, observed(token(TOKEN)).0).find_open(HEAD, "main").await.unwrap_err();
     assert!(matches!(&error.fault, Fault::Unreachable(text) if text.contains("certificate")), "{error}");
-    let trusting = Connection { ca: Some(issued.cert.pem().into_bytes()), ..connection(token(), &setting.told) };
+    let trusting = Connection { ca: Some(issued.cert.pem().into_bytes()), ..observed(token(TOKEN)).0 };
     assert_eq!(client(&url, None, trusting).find_open(HEAD, "main").await.unwrap().unwrap().number, 1);
 }
 
@@ -180,34 +149,16 @@ async fn tls(server: String, issued: &rcgen::CertifiedKey<rcgen::KeyPair>) -> So
 }
 
 #[tokio::test]
-async fn no_secret_is_in_what_is_shown() {
+async fn a_token_that_github_repeats_is_not_shown() {
     let setting = Setting::new();
-    let connection = connection(token(), &setting.told);
-    assert!(!format!("{connection:?}").contains(TOKEN));
-    // Even where the forge repeats it.
     setting.fake.fail_next(200, &[], json!({"number": TOKEN}));
     let error = setting.forge.look(1, None).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains(TOKEN), "{error}");
-    let wrong = connect(
-        &Repository::parse(Kind::GitHub, &setting.fake.repository_url(REPOSITORY), None).unwrap(),
-        Connection { credentials: Credentials::Token(Sensitive::new("ghp_another\u{7f}")), ..connection },
-    );
-    let Err(error) = wrong else { panic!("taken") };
-    assert_eq!(error.to_string(), "connect on 127.0.0.1/org/repo: the token holds characters that no token has");
-}
-
-#[tokio::test]
-async fn what_git_has_as_a_password_is_taken_as_the_token() {
-    let setting = Setting::with(Credentials::Basic { username: "git".to_owned(), password: Sensitive::new(format!("{TOKEN}\n")) });
-    setting.create().await;
-    setting.hold_to_contract();
 }
 
 #[test]
-fn an_empty_token_is_refused_with_the_keys_that_are_good() {
+fn a_token_that_no_header_can_hold_is_refused_without_it() {
     let repository = Repository::parse(Kind::GitHub, "https://github.com/org/repo", None).unwrap();
-    let Err(error) = connect(&repository, connection(Credentials::Token(Sensitive::new("\n")), &Arc::default())) else {
-        panic!("taken")
-    };
-    assert!(error.to_string().contains("expected token, password, or githubAppID"), "{error}");
+    let Err(error) = connect(&repository, observed(token("ghp_another\u{7f}")).0) else { panic!("taken") };
+    assert_eq!(error.to_string(), "connect on github.com/org/repo: the token holds characters that no token has");
 }

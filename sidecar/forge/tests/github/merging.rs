@@ -1,10 +1,9 @@
 //! Auto-merge, on and off.
 
 use lockgate_core::pipeline::MergeMethod;
-use lockgate_core::secret::Sensitive;
-use lockgate_forge::{Credentials, Fault, PullRequest, Seen, State};
+use lockgate_forge::{Fault, PullRequest, Seen, State};
 
-use super::{REPOSITORY, Setting, TOKEN, client, commit, connection};
+use super::{HEAD, REPOSITORY, Setting, TOKEN, client, commit, new, observed, token};
 
 impl Setting {
     async fn look(&self) -> PullRequest {
@@ -27,7 +26,7 @@ async fn what_waits_for_a_check_is_merged_by_github() {
     setting.forge.set_auto_merge(&pull, true, Some(MergeMethod::Squash)).await.unwrap();
     assert_eq!(setting.requests().len(), before, "it is on already");
 
-    setting.fake.set_status(REPOSITORY, &setting.tip(), "ci", "success");
+    setting.fake.set_status(REPOSITORY, &setting.head(), "ci", "success");
     assert!(matches!(setting.look().await.state, State::Merged { .. }));
     assert_eq!(setting.requests()[1], "POST /api/graphql");
     setting.hold_to_contract();
@@ -37,9 +36,9 @@ async fn what_waits_for_a_check_is_merged_by_github() {
 async fn on_github_com_graphql_is_below_the_root_of_the_interface() {
     let setting = Setting::new();
     setting.fake.require_status(REPOSITORY, "ci");
-    let connection = connection(Credentials::Token(Sensitive::new(TOKEN)), &setting.told);
+    let (connection, _) = observed(token(TOKEN));
     let forge = client("https://github.com/org/repo", Some(&setting.fake.url()), connection);
-    let pull = forge.create(&super::new()).await.unwrap();
+    let pull = forge.create(&new(HEAD)).await.unwrap();
     forge.set_auto_merge(&pull, true, None).await.unwrap();
     assert_eq!(setting.requests(), ["POST /repos/org/repo/pulls", "POST /graphql"]);
     setting.hold_to_contract();
@@ -72,10 +71,10 @@ async fn what_somebody_pushed_meanwhile_is_not_merged() {
 async fn checks_that_are_not_required_are_waited_for() {
     let setting = Setting::new();
     let pull = setting.create().await;
-    setting.fake.set_status(REPOSITORY, &setting.tip(), "ci", "pending");
+    setting.fake.set_status(REPOSITORY, &setting.head(), "ci", "pending");
     let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
     assert!(matches!(error.fault, Fault::NotYet(_)) && error.is_passing(), "{error}");
-    setting.fake.set_status(REPOSITORY, &setting.tip(), "ci", "success");
+    setting.fake.set_status(REPOSITORY, &setting.head(), "ci", "success");
     setting.forge.set_auto_merge(&pull, true, None).await.unwrap();
     assert!(matches!(setting.look().await.state, State::Merged { .. }));
     setting.hold_to_contract();

@@ -1,0 +1,144 @@
+//! Pull requests are opened, found, changed and followed to their end.
+
+use lockgate_forge::{Fault, PullRequest, Seen, State};
+use lockgate_forge_fakes::git;
+
+use super::{Client, HEAD, World, edit, new};
+
+/// A list may leave out what a forge needs beside the number.
+fn assert_same(shown: Option<PullRequest>, expected: &PullRequest) {
+    let shown = shown.expect("it is found");
+    let handle = shown.handle.clone();
+    assert!(handle.is_empty() || handle == expected.handle, "{handle} {}", expected.handle);
+    assert_eq!(shown, PullRequest { handle, ..expected.clone() });
+}
+
+pub async fn one_is_opened_and_found<W: World>(world: &W) {
+    let client = Client::of(world);
+    let forge = &client.forge;
+    assert_eq!(forge.find_open(HEAD, "main").await.unwrap(), None);
+    assert_eq!(forge.find_newest(HEAD, "main").await.unwrap(), None);
+
+    let (wanted, made) = (new(HEAD), client.open(HEAD).await);
+    assert_eq!((made.number, &made.title, &made.body), (1, &wanted.title, &wanted.body));
+    assert_eq!((made.head.as_str(), made.base.as_str(), &made.state), (HEAD, "main", &State::Open));
+    assert_eq!((made.head_commit.clone(), made.labels.len()), (world.tip(HEAD), 0));
+    assert_ne!(made.auto_merge, Some(true));
+    assert_eq!(made.url, world.page(1));
+
+    assert_same(forge.find_open(HEAD, "main").await.unwrap(), &made);
+    assert_same(forge.find_newest(HEAD, "main").await.unwrap(), &made);
+    assert_same(Some(client.look(1).await), &made);
+    for (head, base) in [("promotion", "main"), ("app", "main"), (HEAD, "other"), ("main", HEAD)] {
+        assert_eq!(forge.find_open(head, base).await.unwrap(), None, "{head} into {base}");
+        assert_eq!(forge.find_newest(head, base).await.unwrap(), None, "{head} into {base}");
+    }
+    let error = forge.create(&wanted).await.unwrap_err();
+    assert_eq!((error.operation, error.fault), ("create", Fault::Exists));
+    assert_same(forge.find_open(HEAD, "main").await.unwrap(), &made);
+}
+
+pub async fn title_and_body_are_updated<W: World>(world: &W) {
+    let client = Client::of(world);
+    let made = client.open(HEAD).await;
+    assert_same(Some(client.forge.update(1, &edit(&made.title, &made.body)).await.unwrap()), &made);
+
+    let wanted = edit("Promote ns/web in prod to 3", "<!-- id -->\nÄ & \"**3**\"");
+    let updated = client.forge.update(1, &wanted).await.unwrap();
+    assert_eq!((&updated.title, &updated.body, &updated.state), (&wanted.title, &wanted.body, &State::Open));
+    assert_same(Some(client.look(1).await), &updated);
+    assert_same(client.forge.find_open(HEAD, "main").await.unwrap(), &updated);
+    assert_eq!(client.forge.update(1, &edit("t", "")).await.unwrap().body, "");
+
+    let error = client.forge.update(99, &wanted).await.unwrap_err();
+    assert!(matches!(&error.fault, Fault::NotFound(thing) if thing.contains("99")), "{error}");
+}
+
+pub async fn those_of_others_are_never_ours<W: World>(world: &W) {
+    let client = Client::of(world);
+    world.open_strangers();
+    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
+    assert_eq!(client.forge.find_newest(HEAD, "main").await.unwrap(), None);
+    let made = client.open(HEAD).await;
+    world.open_strangers();
+    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap().map(|pull| pull.number), Some(made.number));
+    assert_eq!(client.forge.find_newest(HEAD, "main").await.unwrap().map(|pull| pull.number), Some(made.number));
+}
+
+pub async fn merged_and_closed_are_told_apart_and_the_newest_is_found<W: World>(world: &W) {
+    let client = Client::of(world);
+    let first = client.open(HEAD).await;
+    world.close(first.number);
+    assert_eq!(client.look(first.number).await.state, State::Closed);
+    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
+    assert_eq!(client.forge.find_newest(HEAD, "main").await.unwrap().unwrap().state, State::Closed);
+
+    let second = client.open(HEAD).await;
+    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap().unwrap().number, second.number);
+    assert_eq!(client.forge.find_newest(HEAD, "main").await.unwrap().unwrap().number, second.number);
+    world.merge(second.number);
+    let merged = client.look(second.number).await.state;
+    let State::Merged { commit: Some(commit), at: Some(_) } = &merged else { panic!("not merged: {merged:?}") };
+    assert_eq!(Some(commit.clone()), world.tip("main"));
+    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
+    let found = client.forge.find_newest(HEAD, "main").await.unwrap().unwrap();
+    assert_eq!((found.number, found.state), (second.number, merged));
+    assert_eq!(client.forge.find_newest(HEAD, "release").await.unwrap(), None);
+    assert_eq!(client.look(first.number).await.state, State::Closed);
+}
+
+pub async fn equal_branches_are_nothing_to_merge<W: World>(world: &W) {
+    let client = Client::of(world);
+    world.branch("equal", "main");
+    assert_eq!(client.forge.create(&new("equal")).await.unwrap_err().fault, Fault::NothingToMerge);
+    // As little to merge where the base is ahead of the head.
+    world.commit("main", "version: 3\n");
+    assert_eq!(client.forge.create(&new("equal")).await.unwrap_err().fault, Fault::NothingToMerge);
+    assert_eq!(client.forge.find_newest("equal", "main").await.unwrap(), None, "nothing is left behind");
+}
+
+pub async fn a_branch_that_does_not_exist_is_refused<W: World>(world: &W) {
+    let client = Client::of(world);
+    for (head, base) in [("missing", "main"), (HEAD, "missing")] {
+        let mut wanted = new(head);
+        base.clone_into(&mut wanted.base);
+        let error = client.forge.create(&wanted).await.unwrap_err();
+        assert!(matches!(error.fault, Fault::Invalid(_) | Fault::NotFound(_)) && !error.is_passing(), "{error}");
+    }
+}
+
+pub async fn a_look_is_one_request_and_conditional_where_it_can_be<W: World>(world: &W) {
+    let client = Client::of(world);
+    let made = client.open(HEAD).await;
+    client.told();
+    let Seen::Changed { pull, tag } = client.forge.look(1, None).await.unwrap() else { panic!("no tag was given") };
+    assert_same(Some(pull), &made);
+    assert_eq!((tag.is_some(), client.told().len()), (W::HAS_TAGS, 1));
+
+    let tag = tag.unwrap_or_else(|| "any".to_owned());
+    match client.forge.look(1, Some(&tag)).await.unwrap() {
+        Seen::Unchanged => assert!(W::HAS_TAGS),
+        Seen::Changed { pull, tag } => {
+            assert!(!W::HAS_TAGS && tag.is_none(), "{tag:?}");
+            assert_same(Some(pull), &made);
+        }
+    }
+    assert_eq!(client.told().len(), 1);
+
+    let pushed = world.commit(HEAD, "version: 3\n");
+    client.look_until(1, |pull| pull.head_commit.as_ref() == Some(&pushed)).await;
+    assert!(matches!(client.forge.look(1, Some(&tag)).await.unwrap(), Seen::Changed { .. }));
+    world.merge(1);
+    let Seen::Changed { pull, .. } = client.forge.look(1, Some(&tag)).await.unwrap() else { panic!("unchanged") };
+    assert!(matches!(pull.state, State::Merged { .. }), "{pull:?}");
+}
+
+pub async fn what_is_pushed_is_what_is_opened<W: World>(world: &W) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = world.address().replacen("://", &format!("://lockgate:{}@", world.token()), 1);
+    git(folder.path(), &["clone", "--quiet", "--branch", HEAD, &url, "."]);
+    git(folder.path(), &["commit", "--quiet", "--allow-empty", "-m", "more"]);
+    git(folder.path(), &["push", "--quiet", "origin", "HEAD"]);
+    let pull = Client::of(world).open(HEAD).await;
+    assert_eq!(pull.head_commit.unwrap(), git(folder.path(), &["rev-parse", "HEAD"]).trim());
+}
