@@ -28,6 +28,7 @@ struct Server {
 
 impl World for Server {
     const KIND: Kind = Kind::AzureDevOps;
+    const SHOWS_HANDLES: bool = false;
     const PEOPLE: [&'static str; 2] = [Azure::JANE, Azure::SAMS[1]];
     const RIGHT: &'static str = "Contribute to pull requests: TF401027";
     const KEYS: &'static str = "token (or password)";

@@ -1,7 +1,7 @@
 //! A Gitea that holds state, on loopback.
 //!
-//! It serves what promotions need of Gitea's interface and behaves as Gitea 1.26.0 does; the flows of
-//! `sidecar/forge/tests/gitea/flows.rs` are run against both, so that the two agree. What was seen there and is kept:
+//! It serves what promotions need of Gitea's interface and behaves as Gitea 1.26.0 does; the tests of
+//! `sidecar/forge/tests/{conformance,gitea}` are run against both, so that the two agree. What was seen there and is kept:
 //!
 //! - `GET pulls/{base}/{head}` finds any pull request of these branches in whatever state, never a fork's.
 //! - A pull request without commits is opened; one for branches that have an open one is 409.

@@ -28,6 +28,8 @@ pub trait World {
     const HAS_LABELS: bool = true;
     /// Whether a look can be conditional.
     const HAS_TAGS: bool = false;
+    /// Whether a pull request is shown with its handle again, or only who opens one is told.
+    const SHOWS_HANDLES: bool = true;
     /// Whether a merge is refused in other words for a wrong token than for a missing right.
     const TELLS_TOKENS_FROM_RIGHTS: bool = true;
     /// Two who can be asked for reviews.
