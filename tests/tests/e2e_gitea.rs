@@ -144,8 +144,8 @@ impl World for Place {
     /// As the events of its page say.
     fn waits(&self, number: u64) -> bool {
         let events = self.list(&format!("/issues/{number}/timeline"));
-        let merges = events.iter().filter_map(|event| event["type"].as_str()).filter(|kind| kind.contains("scheduled_merge"));
-        merges.last() == Some("pull_scheduled_merge")
+        let last = events.iter().rev().filter_map(|event| event["type"].as_str()).find(|kind| kind.contains("scheduled_merge"));
+        last == Some("pull_scheduled_merge")
     }
     fn reviewers(&self, number: u64) -> Vec<String> {
         let pull = self.api("GET", &format!("/pulls/{number}"), None);

@@ -25,7 +25,7 @@ use serde_json::Value;
 use crate::interface::Fake;
 use state::State;
 
-/// A running Bitbucket. Every repository `scm/KEY/SLUG.git` (in small letters) of [`Bitbucket::git`] is one of its own,
+/// A running Bitbucket. Every repository `scm/KEY/SLUG.git` (in small letters) of [`Fake::git`] is one of its own,
 /// whose path is `key/slug` or `~jane/slug`.
 pub type Bitbucket = Fake<State>;
 

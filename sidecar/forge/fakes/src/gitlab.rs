@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::interface::Fake;
 use state::{Rights, State};
 
-/// A running GitLab. Every repository `PATH.git` of [`GitLab::git`] is a project.
+/// A running GitLab. Every repository `PATH.git` of [`Fake::git`] is a project.
 pub type GitLab = Fake<State>;
 
 impl GitLab {

@@ -26,4 +26,5 @@ pub use bitbucket::Bitbucket;
 pub use git_host::{GitHost, git};
 pub use github::GitHub;
 pub use gitlab::GitLab;
+pub use interface::Fake;
 pub use server::{Log, Recorded, Server, record};
