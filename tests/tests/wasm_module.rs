@@ -78,7 +78,6 @@ fn the_bootstrap_allows_every_callback_that_a_request_needs() {
         "grpc_receive",
         "grpc_close",
         "done",
-        "log",
         "delete",
     ];
     let exports = module().exports();

@@ -195,7 +195,6 @@ impl Vm {
     pub fn close(&mut self, id: StreamId) -> Result<()> {
         self.store.data_mut().calls.retain(|_, call| call.context != id.0);
         let _done = self.on::<u32, u32>(id.0, "proxy_on_done", id.0)?;
-        self.on::<u32, ()>(id.0, "proxy_on_log", id.0)?;
         self.on::<u32, ()>(id.0, "proxy_on_delete", id.0)?;
         self.store.data_mut().streams.remove(&id.0);
         Ok(())
