@@ -11,7 +11,9 @@ use lockgate_core::naming::{Destination, parse_title_version};
 use lockgate_core::pipeline::{GitStrategy, PullRequest};
 use lockgate_core::promotion::{DoneDetail, FailureReason, Promotion};
 use lockgate_core::secret::{Secret, Sensitive};
-use lockgate_git::{Commit, CommitId, CommitMeta, CommitOutcome, Credentials, GitError, Marker, Mirror, Remote, RemoteUrl, Search};
+use lockgate_git::{
+    Ahead, Commit, CommitId, CommitMeta, CommitOutcome, Credentials, GitError, Marker, Mirror, Remote, RemoteUrl, Search,
+};
 
 use super::GitSettings;
 use super::attempt::Context;
@@ -147,11 +149,34 @@ impl Job {
                 Claim::Ours(_) if !self.is_untouched(mirror, head, &message)? => {
                     Ok(Claim::Foreign(Foreign { on_ours: true, by_a_tool: false }))
                 }
-                Claim::Foreign(_) => Ok(Claim::of_commits(&mirror.ahead(&branches.base, head, MOST_AHEAD)?)),
+                Claim::Foreign(_) => {
+                    let ahead = mirror.ahead(&branches.base, head, MOST_AHEAD)?;
+                    Ok(self.updated(mirror, &ahead)?.unwrap_or_else(|| Claim::of_commits(&ahead)))
+                }
                 other => Ok(other),
             }
         };
         Survey::choose(branches.base, names, &branches.heads, claim)
+    }
+
+    /// The claim to a branch that is a commit of ours and what a forge adds when somebody updates it from the base branch: merges that
+    /// change nothing else.
+    fn updated(&self, mirror: &Mirror, ahead: &[Ahead]) -> Result<Option<Claim>, Fault> {
+        let destination = self.destination();
+        let of = |commit: &Ahead| Claim::of_message(&commit.message, &destination);
+        let (ours, others): (Vec<&Ahead>, Vec<&Ahead>) = ahead.iter().partition(|commit| matches!(of(commit), Claim::Ours(_)));
+        let [ours] = ours.as_slice() else { return Ok(None) };
+        let Some(version) = parse_title_version(&ours.message) else { return Ok(None) };
+        let markers = self.markers();
+        if !mirror.is_edit(&ours.id, &markers, version)? {
+            return Ok(None);
+        }
+        for other in others {
+            if !mirror.is_edit_with_update(&other.id, &markers, version)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(of(ours)))
     }
 
     /// Whether a commit of ours is as we made it. It may have been rebased.

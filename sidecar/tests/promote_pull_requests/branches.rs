@@ -88,6 +88,53 @@ async fn a_reviewers_commits_are_never_overwritten() {
 }
 
 #[tokio::test]
+async fn a_branch_that_somebody_updated_from_the_base_is_still_ours_and_one_with_more_is_a_reviewers() {
+    for (more, kept) in [(None, false), (Some("into the merge"), true), (Some("from another branch"), true)] {
+        let (dir, forge) = (folder(), forge().await);
+        let world = start(&dir, &forge, &json!({}));
+        world.promote("podinfo", "1.1.0").await;
+        let work = folder();
+        let git = |arguments: &[&str]| world::git(work.path(), arguments);
+        git(&["clone", "-q", "-b", BRANCH, forge.path().to_str().unwrap(), "."]);
+        // As a forge's button does, twice; the first time the base has changed the very file.
+        for (file, text) in [("prod.yaml", format!("# new\n{}", manifest("podinfo", "1.0.0"))), ("other.yaml", "x: 1\n".to_owned())]
+        {
+            forge.host.commit(REPOSITORY, "main", &[(file, &text)], "meanwhile");
+            git(&["fetch", "-q", "origin"]);
+            git(&["merge", "-q", "--no-ff", "-m", "Merge branch 'main' into the promotion's", "origin/main"]);
+        }
+        match more {
+            Some("into the merge") => {
+                std::fs::write(work.path().join("values.yaml"), "replicas: 2\n").unwrap();
+                git(&["add", "-A"]);
+                git(&["commit", "-q", "--amend", "--no-edit"]);
+            }
+            Some(_) => {
+                git(&["checkout", "-q", "-b", "fix", "origin/main"]);
+                std::fs::write(work.path().join("values.yaml"), "replicas: 2\n").unwrap();
+                git(&["add", "-A"]);
+                git(&["commit", "-q", "-m", "raise the replicas"]);
+                git(&["checkout", "-q", BRANCH]);
+                git(&["merge", "-q", "--no-ff", "-m", "Merge branch 'fix'", "fix"]);
+            }
+            None => {}
+        }
+        git(&["push", "-q", "origin", BRANCH]);
+        let tip = forge.tip(BRANCH);
+        let promotion = world.promote("podinfo", "1.2.0").await;
+        if kept {
+            assert_eq!(failed(&promotion).0, FailureReason::BranchModified, "{more:?}");
+            assert_eq!(forge.tip(BRANCH), tip);
+        } else {
+            assert_eq!((number(&promotion), forge.pulls().len()), (1, 1));
+            assert_eq!(forge.show(BRANCH, "prod.yaml"), format!("# new\n{}", manifest("podinfo", "1.2.0")));
+            assert_eq!(forge.host.git(REPOSITORY, &["rev-list", "--count", &format!("main..{BRANCH}")]).trim(), "1");
+        }
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn an_amended_commit_is_a_reviewers_and_a_rebased_one_is_not() {
     for (amend, kept) in [(true, true), (false, false)] {
         let (dir, forge) = (folder(), forge().await);

@@ -80,12 +80,9 @@ pub(super) fn message(repository: &gix::Repository, id: ObjectId) -> Result<Stri
     Ok(message.to_str_lossy().into_owned())
 }
 
-/// `None` for the first commit and for a merge.
-pub(super) fn only_parent(repository: &gix::Repository, id: ObjectId) -> Result<Option<ObjectId>, GitError> {
+pub(super) fn parents(repository: &gix::Repository, id: ObjectId) -> Result<Vec<ObjectId>, GitError> {
     let commit = repository.find_commit(id).map_err(GitError::damaged)?;
-    let mut parents = commit.parent_ids();
-    let first = parents.next().map(gix::Id::detach);
-    Ok(first.filter(|_| parents.next().is_none()))
+    Ok(commit.parent_ids().map(gix::Id::detach).collect())
 }
 
 pub(super) fn find_trailer(

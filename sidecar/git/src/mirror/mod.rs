@@ -246,10 +246,35 @@ impl Mirror {
     /// # Errors
     /// [`GitError::MirrorDamaged`] if an object cannot be read.
     pub fn is_edit(&self, commit: &CommitId, markers: &[Marker], version: &str) -> Result<bool, GitError> {
+        self.is_edit_of(commit, markers, version, |parents| match parents {
+            [parent] => Some(*parent),
+            _ => None,
+        })
+    }
+
+    /// Whether a commit merges a second parent into a branch and is that parent with every scalar of `markers` set, and nothing else:
+    /// what a forge makes of an edit when it updates its branch from the base branch. The first parent does not matter.
+    ///
+    /// # Errors
+    /// As [`Mirror::is_edit`].
+    pub fn is_edit_with_update(&self, commit: &CommitId, markers: &[Marker], version: &str) -> Result<bool, GitError> {
+        self.is_edit_of(commit, markers, version, |parents| match parents {
+            [_, merged] => Some(*merged),
+            _ => None,
+        })
+    }
+
+    fn is_edit_of(
+        &self,
+        commit: &CommitId,
+        markers: &[Marker],
+        version: &str,
+        choose: impl Fn(&[ObjectId]) -> Option<ObjectId>,
+    ) -> Result<bool, GitError> {
         let mut state = self.state();
         let repository = state.repository.to_thread_local();
-        let result = fetch::only_parent(&repository, commit.0).and_then(|parent| {
-            let Some(parent) = parent else { return Ok(false) };
+        let result = fetch::parents(&repository, commit.0).and_then(|parents| {
+            let Some(parent) = choose(&parents) else { return Ok(false) };
             let search = index::find(&mut state.index, &repository, parent, markers)?;
             commit::is_edit(&repository, commit.0, parent, &search, version)
         });

@@ -184,4 +184,14 @@ fn an_edit_is_known_after_a_rebase_and_not_after_an_amendment() {
     git(&work, &["merge", "-q", "--no-edit", "main"]);
     git(&work, &["push", "-q", "origin", "merged"]);
     assert!(!judge("merged", "2.0.0") && !judge("main", "2.0.0"));
+    let is_updated = |branch: &str, version: &str| {
+        let head = mirror.fetch(&remote, "main", Some(branch)).unwrap().head.unwrap();
+        mirror.is_edit_with_update(&head, &[marker()], version).unwrap()
+    };
+    assert!(is_updated("merged", "2.0.0") && !is_updated("merged", "2.0.1"));
+    assert!(!is_updated("promotion", "2.0.0") && !is_updated("main", "2.0.0"));
+    fs::write(work.join("b.yaml"), "x: 2\n").unwrap();
+    git(&work, &["commit", "-q", "-a", "--amend", "--no-edit"]);
+    git(&work, &["push", "-q", "-f", "origin", "merged"]);
+    assert!(!is_updated("merged", "2.0.0"), "the merge brought something that neither side has");
 }
