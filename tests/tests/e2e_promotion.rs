@@ -22,9 +22,10 @@ struct World {
 }
 
 /// Application, its Secret, whether it merges by itself. One for each test, or round of it.
-const APPS: [(&str, &str, bool); 8] = [
+const APPS: [(&str, &str, bool); 9] = [
     ("opened", "bot", false),
     ("updated", "bot", false),
+    ("refreshed", "bot", false),
     ("merged", "bot", false),
     ("closed", "bot", false),
     ("automatic", "bot", true),
@@ -199,6 +200,19 @@ fn a_newer_revision_updates_the_open_pull_request() {
     assert_eq!(world.version("updated", "staging", &branch("updated")), "1.2.0");
     assert_eq!(world.pulls("updated"), [1]);
     world.until(&older, "Superseded");
+}
+
+#[test]
+fn a_branch_that_gitea_updated_from_the_base_is_still_ours() {
+    let world = world();
+    let first = number(&world.promote("refreshed", "1.1.0"));
+    world.gitea.commit("acme/refreshed", "main", &[("README.md", "meanwhile\n")]).unwrap();
+    let answer = world.gitea.request("POST", &format!("/repos/acme/refreshed/pulls/{first}/update?style=merge"), None).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let ahead = || world.get("refreshed", &format!("/compare/main...{}", branch("refreshed")))["total_commits"].clone();
+    assert_eq!(ahead(), json!(2), "the edit and a merge");
+    assert_eq!(number(&world.promote("refreshed", "1.2.0")), first);
+    assert_eq!((world.version("refreshed", "staging", &branch("refreshed")).as_str(), ahead()), ("1.2.0", json!(1)));
 }
 
 #[test]
