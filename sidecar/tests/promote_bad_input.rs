@@ -179,6 +179,21 @@ async fn a_limit_of_the_forge_is_waited_for_as_long_as_it_asks() {
 }
 
 #[tokio::test]
+async fn an_apps_promotion_goes_on_once_its_marker_is_there() {
+    let dir = folder();
+    let forge = FakeForge::start(&[("prod.yaml", &manifest("another", "1.0.0"))]).await;
+    let app = secret("forge", &json!({"githubAppID": "7", "githubAppInstallationID": "8", "githubAppPrivateKey": "pem"}));
+    let pipelines = vec![pipeline("podinfo", &forge.strategy(&json!({"type": "github"})))];
+    let options = Options { recheck: Duration::from_millis(100), ..forge.options() };
+    let world = World::start(dir.path(), pipelines, vec![hmac(), app], options);
+    let promotion = world.promote("podinfo", "1.2.3").await;
+    assert_eq!(failed(&promotion).0, FailureReason::MarkerNotFound);
+    forge.host.commit(REPOSITORY, "main", &[("podinfo.yaml", &manifest("podinfo", "1.0.0"))], "add the marker");
+    world.until(promotion.id, "PullRequestOpen").await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn the_answer_does_not_wait_for_what_cannot_come_in_time() {
     let (dir, forge) = (folder(), forge().await);
     forge.refuse("create", Fault::RateLimited { retry_after: Some(Duration::from_secs(600)) });

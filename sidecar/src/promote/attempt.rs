@@ -11,9 +11,10 @@ use lockgate_core::promotion::{
 };
 use lockgate_core::retry::{RetryPolicy, later};
 
+use super::fault::Fault;
 use super::forges::Forges;
 use super::notification::Notifier;
-use super::repository::{Mirrors, Site};
+use super::repository::{Job, Mirrors, Site};
 use super::{Settings, git, notification, pull_request};
 use crate::metrics::{Metrics, Phase, PromotionOutcome};
 use crate::pipelines::{Catalog, Snapshot};
@@ -156,6 +157,21 @@ impl Work {
             Self::Git(strategy) => Some(Site::from(strategy)),
             Self::Notification | Self::NotBuilt(_) | Self::Impossible(..) => None,
         }
+    }
+}
+
+/// Whether the base branch of a promotion's repository has another tip than `seen`.
+pub(super) async fn base_moved(
+    context: &Arc<Context>,
+    snapshot: &Snapshot,
+    promotion: &Promotion,
+    work: &Work,
+    seen: &str,
+) -> Result<bool, Fault> {
+    match work {
+        Work::PullRequest(strategy) => pull_request::base_moved(context, snapshot, promotion, strategy, seen).await,
+        Work::Git(strategy) => Job::new(context, snapshot, promotion, Site::from(strategy), false)?.base_moved(seen).await,
+        Work::Notification | Work::NotBuilt(_) | Work::Impossible(..) => Ok(false),
     }
 }
 

@@ -57,6 +57,33 @@ pub(super) async fn carry_out(
     outcome
 }
 
+/// Whether the base branch has another tip than `seen`.
+pub(super) async fn base_moved(
+    context: &Arc<Context>,
+    snapshot: &Snapshot,
+    promotion: &Promotion,
+    strategy: &Strategy,
+    seen: &str,
+) -> Result<bool, Fault> {
+    let place = forges::open(context, snapshot, promotion.pipeline.namespace(), strategy)?;
+    let mut job = Job::new(context, snapshot, promotion, Site::from(strategy), false)?;
+    authenticate(&mut job, &place, strategy).await?;
+    job.base_moved(seen).await
+}
+
+/// An App has no password for git: the forge gives it one that lives for an hour.
+async fn authenticate(job: &mut Job, place: &Place, strategy: &Strategy) -> Result<(), Fault> {
+    if !forges::is_app(&place.secret) || !strategy.url.trim_start().starts_with("http") {
+        return Ok(());
+    }
+    let Some(token) = place.forge.git_token().await? else {
+        let message = "the Secret has no username and password, nor a token, for git";
+        return Err(Fault::new(FailureReason::SecretKeyMissing, message));
+    };
+    job.authenticate(Credentials::Token(token));
+    Ok(())
+}
+
 struct Attempt {
     job: Arc<Job>,
     place: Place,
@@ -86,7 +113,9 @@ enum Existing {
 
 impl Attempt {
     async fn run(&mut self) -> Result<Outcome, Fault> {
-        self.authenticate().await?;
+        if let Some(job) = Arc::get_mut(&mut self.job) {
+            timed(&mut self.spent.forge, authenticate(job, &self.place, &self.strategy)).await?;
+        }
         let mut survey = self.git(Job::survey).await?;
         self.base = Some(survey.base.to_string());
         let existing = self.existing(&mut survey).await?;
@@ -111,23 +140,6 @@ impl Attempt {
                 Err(fault)
             }
         }
-    }
-
-    /// An App has no password for git: the forge gives it one that lives for an hour.
-    async fn authenticate(&mut self) -> Result<(), Fault> {
-        if !forges::is_app(&self.place.secret) || !self.strategy.url.trim_start().starts_with("http") {
-            return Ok(());
-        }
-        let forge = Arc::clone(&self.place.forge);
-        let token = timed(&mut self.spent.forge, forge.git_token()).await?;
-        let Some(token) = token else {
-            let message = "the Secret has no username and password, nor a token, for git";
-            return Err(Fault::new(FailureReason::SecretKeyMissing, message));
-        };
-        if let Some(job) = Arc::get_mut(&mut self.job) {
-            job.authenticate(Credentials::Token(token));
-        }
-        Ok(())
     }
 
     async fn git<T, F>(&mut self, work: F) -> Result<T, Fault>

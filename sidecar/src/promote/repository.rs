@@ -194,6 +194,11 @@ impl Job {
         Ok(mirror.fetch(&self.remote, &self.base_branch, None)?.base)
     }
 
+    /// Whether the base branch has another tip than `seen`.
+    pub(super) async fn base_moved(self, seen: &str) -> Result<bool, Fault> {
+        Ok(Arc::new(self).blocking(Self::base).await?.to_string() != seen)
+    }
+
     pub(super) fn push(&self, mirror: &Mirror, branch: &str, expected: Option<&CommitId>, new: &CommitId) -> Result<(), GitError> {
         mirror.push(&self.remote, branch, expected, new)
     }
@@ -237,13 +242,6 @@ impl Job {
     pub(super) fn already(&self) -> DoneDetail {
         DoneDetail { commit: None, branch: None, message: format!("already at {}", self.promotion.version) }
     }
-}
-
-/// Whether the base branch has another tip than `seen`. False while it cannot be told.
-pub(super) async fn base_moved(context: &Arc<Context>, snapshot: &Snapshot, promotion: &Promotion, site: Site, seen: &str) -> bool {
-    let Ok(job) = Job::new(context, snapshot, promotion, site, false) else { return false };
-    let tip = Arc::new(job).blocking(|job, mirror| job.base(mirror)).await;
-    tip.is_ok_and(|tip| tip.to_string() != seen)
 }
 
 /// What to remember of the base branch for a failure: its tip, or that there was none to see, so that any tip is another one.

@@ -18,7 +18,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::attempt::{self, Context, Work, work_into, work_of};
 use super::forges::Forges;
 use super::notification::Notifier;
-use super::repository::{self, Mirrors};
+use super::repository::Mirrors;
 use super::{Settings, follow};
 use crate::metrics::{Metrics, PromotionOutcome};
 use crate::pipelines::{Catalog, Snapshot};
@@ -293,16 +293,22 @@ impl Runner {
         let snapshot = self.context.catalog.snapshot();
         for (promotion, base) in self.context.store.failed_latest().await? {
             let Some(base) = base else { continue };
-            let Some(site) = work_of(&snapshot, &promotion).site() else { continue };
+            let work = work_of(&snapshot, &promotion);
+            let Some(site) = work.site() else { continue };
             let lane = Lane::Repository(site.lane());
             if self.running.len() >= self.context.settings.workers.get() || !self.is_free(&lane) {
                 continue;
             }
             let (context, snapshot, id) = (Arc::clone(&self.context), Arc::clone(&snapshot), promotion.id);
             self.spawn(id, lane, async move {
-                if repository::base_moved(&context, &snapshot, &promotion, site, &base).await && take_up_again(&context, id).await?
-                {
-                    tracing::info!(promotion = %id, "taking up a failed promotion again: its base branch has moved");
+                match attempt::base_moved(&context, &snapshot, &promotion, &work, &base).await {
+                    Ok(true) if take_up_again(&context, id).await? => {
+                        tracing::info!(promotion = %id, "taking up a failed promotion again: its base branch has moved");
+                    }
+                    Ok(_) => {}
+                    Err(fault) => {
+                        tracing::debug!(promotion = %id, reason = %fault.reason, "the base branch cannot be looked at: {}", fault.message);
+                    }
                 }
                 Ok(())
             });

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use lockgate_core::pipeline::MergeMethod;
+use lockgate_core::secret::Sensitive;
 use lockgate_forge::{Check, Edit, Fault, Forge, ForgeError, NewPullRequest, PullRequest, Seen, State};
 
 use super::{Books, FakeForge, Pull, REPOSITORY};
@@ -147,6 +148,11 @@ impl Forge for FakeForge {
 
     async fn set_check(&self, _commit: &str, _check: &Check) -> Result<(), ForgeError> {
         Ok(())
+    }
+
+    /// As GitHub gives it to an App; the Secret's own password comes first.
+    async fn git_token(&self) -> Result<Option<Sensitive>, ForgeError> {
+        Ok(Some(Sensitive::new(super::TOKEN)))
     }
 
     async fn comment(&self, _number: u64, _text: &str) -> Result<(), ForgeError> {
