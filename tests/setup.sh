@@ -21,7 +21,7 @@ main() {
         wasm) wasm_compiler ;;
         runner) once "wasm-bindgen-$(bindgen_version)" bin/wasm-bindgen-test-runner install_runner ;;
         hey) command -v hey || { packages hey && command -v hey; } ;;
-        contract) once "contract-$(sha256sum "$contract/package-lock.json" | cut -c1-16)" run install_contract ;;
+        contract) once "$(contract_name)" run install_contract ;;
         azure-client) once "$(azure_client)" node_modules/azure-devops-node-api/WebApi.js install_azure_client ;;
         forge-clients) once "forge-clients-$(sha256sum "$forge_clients" | cut -c1-12)" bin/python install_forge_clients ;;
         gitea) once "gitea-$(server_version gitea code.gitea.io/gitea)" gitea install_gitea ;;
@@ -99,13 +99,19 @@ install_runner() {
     "$1/bin/wasm-bindgen-test-runner" --version
 }
 
+# Its name holds the digest of what is installed and of how.
+contract_name() {
+    printf 'contract-%s' "$({ cat "$contract/package-lock.json"; declare -f install_contract; } | sha256sum | cut -c1-16)"
+}
+
 # What forges publish about their interfaces, and what checks against it: run SCRIPT is Node with that folder as its argument.
 install_contract() {
-    say "descriptions of the forges' interfaces from npm (about 50 MB, 10 MB kept)"
+    say "descriptions of the forges' interfaces from npm (about 50 MB to fetch and to keep)"
     command -v npm >/dev/null || packages nodejs npm
     cp "$contract/package.json" "$contract/package-lock.json" "$1"
     (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel error) || return 1
-    find "$1/node_modules/@octokit/openapi/generated" -type f ! -name api.github.com.json -delete
+    find "$1/node_modules/@octokit/openapi/generated" -type f \
+        \( -name '*.deref.json' -o ! -name api.github.com.json ! -name 'ghes-*.json' \) -delete
     printf '#!/bin/sh\nexec node "$1" "$(dirname "$0")"\n' >"$1/run"
     chmod +x "$1/run"
     echo '{"method": "GET", "path": "/repos/o/r/pulls", "query": "", "body": null, "status": 200, "answer": []}' |
