@@ -179,6 +179,32 @@ async fn a_limit_of_the_forge_is_waited_for_as_long_as_it_asks() {
 }
 
 #[tokio::test]
+async fn a_blob_of_a_gigabyte_is_refused_by_name_and_the_promotion_goes_on_without_it() {
+    let (dir, forge) = (folder(), forge().await);
+    let before = forge.tip("main").unwrap();
+    let work = folder();
+    let git = |arguments: &[&str]| world::git(work.path(), arguments);
+    git(&["clone", "-q", forge.path().to_str().unwrap(), "."]);
+    std::fs::File::create(work.path().join("disk.img")).unwrap().set_len(1 << 30).unwrap();
+    git(&["-c", "core.compression=1", "add", "-A"]);
+    git(&["commit", "-q", "-m", "an image"]);
+    git(&["push", "-q", "origin", "HEAD:main"]);
+    let pipelines = vec![pipeline("podinfo", &forge.strategy(&json!({})))];
+    let options = Options { recheck: Duration::from_millis(100), ..forge.options() };
+    let world = World::start(dir.path(), pipelines, vec![hmac(), forge.secret()], options);
+    let promotion = world.promote("podinfo", "1.2.3").await;
+    let (reason, message) = failed(&promotion);
+    assert_eq!(reason, FailureReason::UnsupportedRepository, "{message}");
+    assert!(message.contains("more than 256 MiB"), "{message}");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak: u64 = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok()).unwrap();
+    assert!(peak < 900 * 1024, "it was unpacked: {peak} kB");
+    git(&["push", "-q", "-f", "origin", &format!("{before}:main")]);
+    world.until(promotion.id, "PullRequestOpen").await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn an_apps_promotion_goes_on_once_its_marker_is_there() {
     let dir = folder();
     let forge = FakeForge::start(&[("prod.yaml", &manifest("another", "1.0.0"))]).await;

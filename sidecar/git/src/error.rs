@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::mirror::CommitId;
+
 /// A failed git operation.
 ///
 /// The text names the branch, file or address it is about and never holds a credential. [`GitError::is_passing`] tells
@@ -69,6 +71,8 @@ pub enum GitError {
     /// The repository holds an object that would not fit into memory.
     #[error("the repository holds an object of more than {} MiB, which is not read: keep such files in Git LFS", limit / (1024 * 1024))]
     ObjectTooLarge {
+        /// Tip of the base branch that was to be fetched.
+        tip: CommitId,
         /// Bytes.
         limit: u64,
     },
@@ -155,28 +159,6 @@ impl GitError {
             | Self::InvalidManifest { .. }
             | Self::SigningFailed { .. }
             | Self::ProgramMissing { .. } => false,
-        }
-    }
-
-    /// The class of the error, `CamelCase`, from this closed list: fit for labels and conditions.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Unreachable { .. } | Self::Busy { .. } => "Unreachable",
-            Self::TimedOut => "TimedOut",
-            Self::AuthenticationFailed | Self::HostKeyRejected | Self::InvalidCredentials { .. } => "AuthenticationFailed",
-            Self::PermissionDenied { .. } => "PermissionDenied",
-            Self::RepositoryNotFound => "RepositoryNotFound",
-            Self::Redirected { .. } => "InvalidRepositoryUrl",
-            Self::BaseBranchNotFound { .. } => "BaseBranchNotFound",
-            Self::UnsupportedHash { .. } | Self::ObjectTooLarge { .. } => "UnsupportedRepository",
-            Self::Protocol { .. } => "ProtocolError",
-            Self::PushRace { .. } => "PushRace",
-            Self::PushRejected { .. } => "PushRejected",
-            Self::InvalidManifest { .. } => "InvalidManifest",
-            Self::SigningFailed { .. } => "SigningFailed",
-            Self::MirrorDamaged { .. } | Self::Storage { .. } => "MirrorUnusable",
-            Self::ProgramMissing { .. } => "ProgramMissing",
         }
     }
 

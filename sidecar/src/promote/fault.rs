@@ -14,19 +14,27 @@ pub(super) struct Fault {
     pub(super) reason: FailureReason,
     pub(super) message: String,
     pub(super) retry_after: Option<Duration>,
+    /// Tip of the base branch, where the fault says what that was.
+    base: Option<String>,
 }
 
 impl Fault {
     pub(super) fn new(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after: None }
+        Self { reason, message: message.into(), retry_after: None, base: None }
     }
 
     pub(super) fn failure(&self) -> Failure {
         Failure { reason: self.reason, message: self.message.clone() }
     }
 
-    /// `base` is the tip of the base branch, if it was seen.
+    /// `base` is the tip of the base branch, if it was seen: what is remembered of it is that, or that there was none to see, so that
+    /// any tip is another one.
     pub(super) fn into_outcome(self, base: Option<String>) -> Outcome {
+        let missing = matches!(
+            self.reason,
+            FailureReason::BaseBranchNotFound | FailureReason::RepositoryNotFound | FailureReason::UnsupportedRepository
+        );
+        let base = base.or(self.base).or_else(|| missing.then(String::new));
         let failure = Failure { reason: self.reason, message: self.message };
         if self.reason.is_permanent() {
             Outcome::Permanent { failure, base }
@@ -42,13 +50,17 @@ impl From<GitError> for Fault {
             GitError::Busy { retry_after, .. } => retry_after.map(Duration::from_secs),
             _ => None,
         };
-        Self { reason: reason_of(&error), message: error.to_string(), retry_after }
+        let base = match &error {
+            GitError::ObjectTooLarge { tip, .. } => Some(tip.to_string()),
+            _ => None,
+        };
+        Self { reason: reason_of(&error), message: error.to_string(), retry_after, base }
     }
 }
 
 impl From<ForgeError> for Fault {
     fn from(error: ForgeError) -> Self {
-        Self { reason: reason_of_forge(&error.fault), message: error.to_string(), retry_after: error.retry_after() }
+        Self { reason: reason_of_forge(&error.fault), message: error.to_string(), retry_after: error.retry_after(), base: None }
     }
 }
 
@@ -75,10 +87,9 @@ fn reason_of(error: &GitError) -> FailureReason {
         GitError::BaseBranchNotFound { .. } => FailureReason::BaseBranchNotFound,
         GitError::PushRejected { .. } => FailureReason::PushRejected,
         GitError::InvalidManifest { .. } => FailureReason::InvalidManifest,
-        GitError::UnsupportedHash { .. }
-        | GitError::ObjectTooLarge { .. }
-        | GitError::SigningFailed { .. }
-        | GitError::ProgramMissing { .. } => FailureReason::UnsupportedStrategy,
+        GitError::UnsupportedHash { .. } | GitError::ObjectTooLarge { .. } => FailureReason::UnsupportedRepository,
+        GitError::SigningFailed { .. } => FailureReason::SigningFailed,
+        GitError::ProgramMissing { .. } => FailureReason::ProgramMissing,
     }
 }
 
@@ -123,7 +134,7 @@ mod tests {
             GitError::Redirected { to: text() },
             GitError::BaseBranchNotFound { branch: text() },
             GitError::UnsupportedHash { hash: text() },
-            GitError::ObjectTooLarge { limit: 1 },
+            GitError::ObjectTooLarge { limit: 1, tip: "1".repeat(40).parse().unwrap() },
             GitError::Protocol { detail: text() },
             GitError::PushRace { branch: text() },
             GitError::PushRejected { branch: text(), reason: text() },

@@ -13,7 +13,7 @@ use lockgate_git::{Commit, CommitId, GitError, Mirror};
 use super::attempt::{Context, Outcome};
 use super::fault::Fault;
 use super::ownership::Claim;
-use super::repository::{Job, Site, seen};
+use super::repository::{Job, Site};
 use crate::metrics::Phase;
 use crate::pipelines::Snapshot;
 
@@ -40,10 +40,7 @@ pub(super) async fn carry_out(
             });
             match work.await {
                 Ok((Ok(detail), _)) => Outcome::Done { detail, announce: None },
-                Ok((Err(fault), base)) => {
-                    let base = seen(base, &fault);
-                    fault.into_outcome(base)
-                }
+                Ok((Err(fault), base)) => fault.into_outcome(base),
                 Err(fault) => fault.into_outcome(None),
             }
         }

@@ -23,7 +23,7 @@ use super::body::{body, is_of, same};
 use super::fault::Fault;
 use super::forges::{self, Place};
 use super::ownership::{Claim, Survey};
-use super::repository::{Job, Site, seen};
+use super::repository::{Job, Site};
 use crate::metrics::Phase;
 use crate::pipelines::Snapshot;
 
@@ -44,10 +44,7 @@ pub(super) async fn carry_out(
     let mut attempt = Attempt { job: Arc::new(job), place, strategy, base: None, spent: Spent::default() };
     let outcome = match attempt.run().await {
         Ok(outcome) => outcome,
-        Err(fault) => {
-            let base = seen(attempt.base, &fault);
-            fault.into_outcome(base)
-        }
+        Err(fault) => fault.into_outcome(attempt.base),
     };
     for (phase, spent) in [(Phase::Git, attempt.spent.git), (Phase::Forge, attempt.spent.forge)] {
         if !spent.is_zero() {

@@ -194,9 +194,10 @@ impl Job {
         Ok(mirror.fetch(&self.remote, &self.base_branch, None)?.base)
     }
 
-    /// Whether the base branch has another tip than `seen`.
+    /// Whether the base branch has another tip than `seen`. Nothing is fetched.
     pub(super) async fn base_moved(self, seen: &str) -> Result<bool, Fault> {
-        Ok(Arc::new(self).blocking(Self::base).await?.to_string() != seen)
+        let look = |job: &Self, mirror: &Mirror| Ok(mirror.tip(&job.remote, &job.base_branch)?);
+        Ok(Arc::new(self).blocking(look).await?.to_string() != seen)
     }
 
     pub(super) fn push(&self, mirror: &Mirror, branch: &str, expected: Option<&CommitId>, new: &CommitId) -> Result<(), GitError> {
@@ -242,12 +243,6 @@ impl Job {
     pub(super) fn already(&self) -> DoneDetail {
         DoneDetail { commit: None, branch: None, message: format!("already at {}", self.promotion.version) }
     }
-}
-
-/// What to remember of the base branch for a failure: its tip, or that there was none to see, so that any tip is another one.
-pub(super) fn seen(base: Option<String>, fault: &Fault) -> Option<String> {
-    let missing = matches!(fault.reason, FailureReason::BaseBranchNotFound | FailureReason::RepositoryNotFound);
-    base.or_else(|| missing.then(String::new))
 }
 
 fn remote(snapshot: &Snapshot, promotion: &Promotion, site: &Site, settings: &GitSettings) -> Result<Remote, Fault> {

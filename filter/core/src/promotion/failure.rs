@@ -92,12 +92,18 @@ failure_reasons! {
     HostKeyMismatch: Permanent,
     /// There is no such repository.
     RepositoryNotFound: Permanent,
+    /// The repository is of a kind that is not read: its hash, or an object that is too large.
+    UnsupportedRepository: Permanent,
     /// The repository has no such branch.
     BaseBranchNotFound: Permanent,
     /// No file has the marker.
     MarkerNotFound: Permanent,
     /// A marked file cannot be edited.
     InvalidManifest: Permanent,
+    /// The commit cannot be signed.
+    SigningFailed: Permanent,
+    /// A program that the work needs is not installed.
+    ProgramMissing: Permanent,
     /// The promotion branch holds commits that are not ours.
     BranchModified: Permanent,
     /// The server refused the push: a rule or a hook.

@@ -7,14 +7,15 @@ use gix::bstr::ByteSlice;
 use gix::error::{Class, ResourceExhaustionKind};
 use gix::progress::Discard;
 use gix::protocol::transport::Protocol;
+use gix::protocol::transport::client::blocking_io::Transport;
 use gix::remote::Direction;
-use gix::remote::fetch::Tags;
+use gix::remote::fetch::{Prepare, Tags};
 
 use super::storage::name_hash;
 use super::{Ahead, Branches, CommitId};
 use crate::error::GitError;
 use crate::remote::Remote;
-use crate::transport::{Connection, connect, first_line};
+use crate::transport::{Connection, Fault, connect, first_line};
 
 /// Brings `base`, and those of `heads` that the remote has, into `repository`.
 pub(super) fn fetch(
@@ -24,6 +25,32 @@ pub(super) fn fetch(
     heads: &[&str],
     largest: u64,
 ) -> Result<Branches, GitError> {
+    list(repository, remote, base, heads, |fetch, branches, fault| {
+        // Up to here nothing of the mirror was used. Without an account of our own of what failed, it is suspect now.
+        let received = fetch.receive(Discard, &AtomicBool::new(false));
+        received.map_err(|error| {
+            if is_limit(&error) {
+                return GitError::ObjectTooLarge { limit: largest, tip: branches.base };
+            }
+            fault.take().unwrap_or_else(|| GitError::damaged(first_line(&error.to_string())))
+        })?;
+        Ok(branches)
+    })
+}
+
+/// What `branch` points at.
+pub(super) fn tip(repository: &gix::Repository, remote: &Remote, branch: &str) -> Result<CommitId, GitError> {
+    list(repository, remote, branch, &[], |_, branches, _| Ok(branches.base))
+}
+
+/// Asks what the branches point at, and lets `then` go on with the fetch that could follow.
+fn list<T>(
+    repository: &gix::Repository,
+    remote: &Remote,
+    base: &str,
+    heads: &[&str],
+    then: impl FnOnce(Prepare<'_, '_, Box<dyn Transport + Send>>, Branches, &Fault) -> Result<T, GitError>,
+) -> Result<T, GitError> {
     let base_ref = full_name(base)?;
     let head_refs = heads.iter().map(|head| full_name(head)).collect::<Result<Vec<_>, _>>()?;
     let others = head_refs.iter().filter(|name| **name != base_ref);
@@ -51,15 +78,7 @@ pub(super) fn fetch(
         base: tip_of(&base_ref).ok_or_else(|| GitError::BaseBranchNotFound { branch: base.to_owned() })?,
         heads: head_refs.iter().map(|name| tip_of(name)).collect(),
     };
-    // Up to here nothing of the mirror was used. Without an account of our own of what failed, it is suspect now.
-    let received = fetch.receive(Discard, &AtomicBool::new(false));
-    received.map_err(|error| {
-        if is_limit(&error) {
-            return GitError::ObjectTooLarge { limit: largest };
-        }
-        fault.take().unwrap_or_else(|| GitError::damaged(first_line(&error.to_string())))
-    })?;
-    Ok(branches)
+    then(fetch, branches, &fault)
 }
 
 /// Whether an object is larger than the limit that the repository was opened with.

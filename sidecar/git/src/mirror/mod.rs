@@ -154,6 +154,15 @@ impl Mirror {
         Ok(tips)
     }
 
+    /// What a branch of the remote points at, with this remote's own credentials. Nothing is fetched.
+    ///
+    /// # Errors
+    /// Those of [`Mirror::fetch_branches`].
+    pub fn tip(&self, remote: &Remote, branch: &str) -> Result<CommitId, GitError> {
+        let repository = self.state().repository.to_thread_local();
+        fetch::tip(&repository, remote, branch)
+    }
+
     /// Finds the scalars that belong to `markers` in the tree of `base`. Only files that changed since the last search
     /// are read.
     ///

@@ -132,7 +132,9 @@ fn an_object_that_would_not_fit_into_memory_is_refused_and_the_mirror_stays_usab
     fs::write(repo.work().join("big.bin"), vec![0; 3 << 20]).unwrap();
     repo.change(&[]);
     let error = mirror.fetch(&repo.remote(), "main", None).unwrap_err();
-    assert_eq!((error.clone(), error.is_passing()), (GitError::ObjectTooLarge { limit: 1 << 20 }, false));
+    let tip = mirror.tip(&repo.remote(), "main").unwrap();
+    assert_eq!(tip.to_string(), repo.origin_tip("main").unwrap());
+    assert_eq!((error.clone(), error.is_passing()), (GitError::ObjectTooLarge { limit: 1 << 20, tip }, false));
     assert!(error.to_string().contains("more than 1 MiB"), "{error}");
     // A new mirror says the same, and one with more room takes it: nothing was left behind by the refusals.
     drop(mirror);
