@@ -39,10 +39,6 @@ impl Reader {
         let api = self.api();
         let edge = self.edge();
         let freshness = self.freshness();
-        let wait = self.duration("wait");
-        if wait.is_some_and(|wait| wait > MAX_WAIT) {
-            self.fail("wait", "expected at most 1m: no sender waits longer");
-        }
         let retry = self.retry();
         let workers = self.parse::<NonZeroUsize>("workers", "expected a number from 1 up");
         let git = self.git();
@@ -54,7 +50,7 @@ impl Reader {
             data: data?,
             listen: listen?,
             api: api?,
-            edge: edge?(wait?),
+            edge: edge?,
             freshness: freshness?,
             retry: retry?,
             workers: workers?,
@@ -108,8 +104,8 @@ impl Reader {
         Some(Api { public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()) })
     }
 
-    /// All but `wait`, which is not below `edge` and is read in its turn.
-    fn edge(&mut self) -> Option<impl FnOnce(Duration) -> EdgeSettings + use<>> {
+    /// What the filter gets: the keys below `edge`, and `wait`.
+    fn edge(&mut self) -> Option<EdgeSettings> {
         let path_prefix = self.typed("edge.pathPrefix", |text| PathPrefix::new(text).map_err(|error| error.to_string()));
         let body_limit = self.typed("edge.bodyLimit", |text| match parse_size(text) {
             Ok(bytes) if (MIN_BODY..=MAX_BODY).contains(&bytes) => Ok(bytes),
@@ -123,9 +119,19 @@ impl Reader {
             self.fail("edge.algorithms", "expected at least one");
         }
         let allow_unsigned = self.list("edge.allowUnsigned", |text| text.parse::<PipelineKey>().map_err(|error| error.to_string()));
-        let (path_prefix, body_limit, rate_limit) = (path_prefix?, body_limit?, rate_limit?);
-        let (pre_auth, algorithms, allow_unsigned) = (pre_auth?, algorithms?, allow_unsigned?);
-        Some(move |wait| EdgeSettings { path_prefix, body_limit, rate_limit, pre_auth, algorithms, allow_unsigned, wait })
+        let wait = self.duration("wait");
+        if wait.is_some_and(|wait| wait > MAX_WAIT) {
+            self.fail("wait", "expected at most 1m: no sender waits longer");
+        }
+        Some(EdgeSettings {
+            path_prefix: path_prefix?,
+            body_limit: body_limit?,
+            rate_limit: rate_limit?,
+            pre_auth: pre_auth?,
+            algorithms: algorithms?,
+            allow_unsigned: allow_unsigned?,
+            wait: wait?,
+        })
     }
 
     fn freshness(&mut self) -> Option<Freshness> {
