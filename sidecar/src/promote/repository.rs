@@ -166,11 +166,11 @@ impl Job {
         let of = |commit: &Ahead| Claim::of_message(&commit.message, &destination);
         let (ours, others): (Vec<&Ahead>, Vec<&Ahead>) = ahead.iter().partition(|commit| matches!(of(commit), Claim::Ours(_)));
         let [ours] = ours.as_slice() else { return Ok(None) };
-        let Some(version) = parse_title_version(&ours.message) else { return Ok(None) };
-        let markers = self.markers();
-        if !mirror.is_edit(&ours.id, &markers, version)? {
+        if !self.is_untouched(mirror, &ours.id, &ours.message)? {
             return Ok(None);
         }
+        let Some(version) = parse_title_version(&ours.message) else { return Ok(None) };
+        let markers = self.markers();
         for other in others {
             if !mirror.is_edit_with_update(&other.id, &markers, version)? {
                 return Ok(None);
