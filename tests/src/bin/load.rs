@@ -15,7 +15,7 @@ use lockgate_e2e::{AppSpec, Event, Options, Stack, Strategy};
 
 /// How long each row over HTTP/1.1 runs.
 const DURATION: &str = "5s";
-/// Requests of a row over HTTP/2, all on one connection. The HTTP/2 client of Go resets about one stream in twenty after its answer
+/// Requests of a row over HTTP/2, all on one connection. The HTTP/2 client of Go resets about one stream in twenty-five after its answer
 /// (it notices the answer before it notices that its own request is complete), and Envoy's codec (nghttp2) ends a connection with
 /// a GOAWAY after 1,000 resets, and 33 more for each second: its protection against the rapid reset attack. So few come nowhere near.
 const HTTP2_REQUESTS: &str = "8000";
