@@ -7,7 +7,9 @@ SHELL := bash
 cache := $(or $(LOCKGATE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lockgate)
 target := wasm32-unknown-unknown
 # One list for every host build: cargo unifies features over the crates it is given, so another list would compile twice.
-crates := -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate-forge -p lockgate-forge-fakes -p lockgate -p lockgate-e2e
+crates := -p lockgate-edge -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate-forge -p lockgate-forge-fakes -p lockgate -p lockgate-e2e
+# Tested under Node too, and held to the lists of what they may depend on.
+pure := -p lockgate-edge -p lockgate-core
 setup := tests/setup.sh
 # The compiler for wasm32: the pinned toolchain's, or Debian's where rustup cannot fetch the target.
 wasm_cargo := export RUSTC; RUSTC=$$($(setup) wasm); cargo
@@ -31,7 +33,7 @@ test: lint wasm wasm-panic ## Lints and every test: host, Node, the module in a 
 	  LOCKGATE_CONTRACT=$$($(setup) contract); LOCKGATE_AZURE_CLIENT=$$($(setup) azure-client); \
 	  LOCKGATE_FORGE_CLIENTS=$$($(setup) forge-clients); cargo test $(crates)
 	@export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER; CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$$($(setup) runner); \
-	  $(wasm_cargo) test -p lockgate-core --target $(target)
+	  $(wasm_cargo) test $(pure) --target $(target)
 
 .PHONY: e2e
 e2e: wasm build ## The heavy real servers: Gitea (built once per machine with Go, 4 to 5 minutes), and the pull requests on it
@@ -40,17 +42,18 @@ e2e: wasm build ## The heavy real servers: Gitea (built once per machine with Go
 
 .PHONY: check
 check: lint ## The inner loop: format, lints, docs, the tests of the host crates but not those with Envoy
-	@RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate-forge -p lockgate
+	@RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps $(pure) -p lockgate-api -p lockgate-git -p lockgate-forge -p lockgate
 	@cargo test -q $(crates) --lib
 
 .PHONY: lint
-lint: ## Format, clippy, core's dependencies against filter/core/dependencies.txt, core and filter for wasm32
+lint: ## Format, clippy, the pure crates' dependencies against their lists, pure crates and filter for wasm32
 	@cargo fmt --all --check
 	@cargo clippy -q $(crates) --all-targets -- -D warnings
 	@cargo clippy -q $(crates) --test 'e2e_*' -- -D warnings
-	@diff filter/core/dependencies.txt <(cargo tree -p lockgate-core -e normal --prefix none -f '{p}' | cut -d' ' -f1 | sort -u) \
-	  || { echo 'lint: filter/core/dependencies.txt (<) and what core uses (>) differ'; exit 1; }
-	@$(wasm_cargo) check -q -p lockgate-core --target $(target)
+	@for list in filter/edge sidecar/core; do \
+	  diff $$list/dependencies.txt <(cargo tree -p lockgate-$${list#*/} -e normal --prefix none -f '{p}' | cut -d' ' -f1 | sort -u) \
+	  || { echo "lint: $$list/dependencies.txt (<) and what it uses (>) differ"; exit 1; }; done
+	@$(wasm_cargo) check -q $(pure) --target $(target)
 	@case $$($(setup) wasm) in \
 	  *wasm-sysroot*) echo 'lint: no clippy for the filter, it needs the target from rustup' ;; \
 	  *) cargo clippy -q -p lockgate-filter --target $(target) -- -D warnings ;; esac

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use lockgate_core::edge::Surroundings;
-use lockgate_core::limit::{SharedCells, Source};
-use lockgate_core::reply::Reply;
+use lockgate_edge::Surroundings;
+use lockgate_edge::limit::{SharedCells, Source};
+use lockgate_edge::reply::Reply;
 use proxy_wasm::hostcalls;
 
 /// The proxy.
@@ -28,7 +28,8 @@ impl Host {
 
 impl Surroundings for Host {
     fn now(&self) -> u64 {
-        let since = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
+        let since =
+            hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
         u64::try_from(since.unwrap_or(Duration::ZERO).as_nanos()).unwrap_or(u64::MAX)
     }
 
@@ -55,6 +56,7 @@ impl SharedCells for Host {
     }
 }
 
-/// The mark of a cell that does not exist. The host compares marks only if the cell exists, and counts real ones from 1
-/// up: if another worker creates the cell first, this one differs. (Without a mark the host would overwrite.)
+/// The mark of a cell that does not exist. The host compares marks only if the cell exists, and
+/// counts real ones from 1 up: if another worker creates the cell first, this one differs. (Without
+/// a mark the host would overwrite.)
 const ABSENT: u32 = u32::MAX;

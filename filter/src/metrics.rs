@@ -1,6 +1,6 @@
 //! Counters and gauges in the proxy's own statistics.
 
-use lockgate_core::edge::{AGE_METRIC, ENDPOINTS_METRIC, Outcome, VERSION_METRIC};
+use lockgate_edge::{AGE_METRIC, ENDPOINTS_METRIC, Outcome, VERSION_METRIC};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
@@ -17,7 +17,9 @@ impl Metrics {
     pub fn define() -> Self {
         let gauge = |name| hostcalls::define_metric(MetricType::Gauge, name).ok();
         Self {
-            outcomes: Outcome::ALL.map(|outcome| hostcalls::define_metric(MetricType::Counter, outcome.metric()).ok()),
+            outcomes: Outcome::ALL.map(|outcome| {
+                hostcalls::define_metric(MetricType::Counter, outcome.metric()).ok()
+            }),
             endpoints: gauge(ENDPOINTS_METRIC),
             version: gauge(VERSION_METRIC),
             age: gauge(AGE_METRIC),

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lockgate_api::{DELIVER_METHOD, GATE_SERVICE, v1};
-use lockgate_core::edge::{Admission, Body, Exchange, Forward, Head, Outcome, Refusal, Step};
-use lockgate_core::reply::Reply;
+use lockgate_edge::reply::Reply;
+use lockgate_edge::{Admission, Body, Exchange, Forward, Head, Outcome, Refusal, Step};
 use prost::Message;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -47,8 +47,10 @@ impl Request {
         match exchange.body(size, &Host) {
             Body::Skip => {}
             Body::Read(range) => {
-                let piece = hostcalls::get_buffer(BufferType::HttpRequestBody, range.start, range.len());
-                let Some(piece) = piece.ok().flatten().filter(|piece| piece.len() == range.len()) else {
+                let piece =
+                    hostcalls::get_buffer(BufferType::HttpRequestBody, range.start, range.len());
+                let Some(piece) = piece.ok().flatten().filter(|piece| piece.len() == range.len())
+                else {
                     log::error!("the proxy does not give the body that it announced");
                     return self.refuse(Refusal::unavailable());
                 };
@@ -107,7 +109,14 @@ impl Request {
                 return self.refuse(Refusal::unavailable());
             };
             let deadline = edge.settings.wait.saturating_add(GRACE);
-            hostcalls::dispatch_grpc_call(config.cluster(), GATE_SERVICE, DELIVER_METHOD, Vec::new(), Some(&message), deadline)
+            hostcalls::dispatch_grpc_call(
+                config.cluster(),
+                GATE_SERVICE,
+                DELIVER_METHOD,
+                Vec::new(),
+                Some(&message),
+                deadline,
+            )
         };
         match call {
             Ok(call) => self.phase = Phase::Delivering { call },
@@ -138,8 +147,10 @@ impl HttpContext for Request {
         };
         #[cfg(feature = "panic-trigger")]
         panic_trigger(&headers);
-        let head = Head::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
-        let (exchange, step) = Exchange::begin(self.shared.borrow().syncer.edge(), &head, ended, &Host);
+        let head =
+            Head::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
+        let (exchange, step) =
+            Exchange::begin(self.shared.borrow().syncer.edge(), &head, ended, &Host);
         self.phase = Phase::Judging(exchange);
         self.step(step);
         Action::Pause
@@ -184,7 +195,10 @@ fn relayed(status: u32, size: usize) -> Option<Reply> {
     if status != 0 {
         return None;
     }
-    let bytes = hostcalls::get_buffer(BufferType::GrpcReceiveBuffer, 0, size).ok().flatten().unwrap_or_default();
+    let bytes = hostcalls::get_buffer(BufferType::GrpcReceiveBuffer, 0, size)
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     let response = v1::DeliverResponse::decode(bytes.as_slice()).ok()?;
     match Reply::try_from(response) {
         Ok(reply) => Some(reply),

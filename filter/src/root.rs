@@ -1,12 +1,13 @@
-//! One per VM: reads the configuration, keeps the table in step with the sidecar, makes the requests' contexts.
+//! One per VM: reads the configuration, keeps the table in step with the sidecar, makes the
+//! requests' contexts.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use lockgate_api::{GATE_SERVICE, SYNC_METHOD, v1};
-use lockgate_core::edge::{PluginConfig, SYNC_DEADLINE, Surroundings, SyncAnswer, Syncer};
-use lockgate_core::signature;
+use lockgate_edge::signature;
+use lockgate_edge::{PluginConfig, SYNC_DEADLINE, Surroundings, SyncAnswer, Syncer};
 use prost::Message;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -16,7 +17,8 @@ use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::request::Request;
 
-/// What the root and the requests of one VM share. A VM has one thread and its callbacks do not nest.
+/// What the root and the requests of one VM share. A VM has one thread and its callbacks do not
+/// nest.
 pub struct Shared {
     /// What to judge by, and how it is kept in step.
     pub syncer: Syncer,
@@ -47,8 +49,14 @@ impl Root {
         let Some(config) = &shared.config else { return };
         let Some(question) = shared.syncer.ask(Host.now()) else { return };
         let message = v1::SyncRequest::from(question).encode_to_vec();
-        let call =
-            hostcalls::dispatch_grpc_call(config.cluster(), GATE_SERVICE, SYNC_METHOD, Vec::new(), Some(&message), SYNC_DEADLINE);
+        let call = hostcalls::dispatch_grpc_call(
+            config.cluster(),
+            GATE_SERVICE,
+            SYNC_METHOD,
+            Vec::new(),
+            Some(&message),
+            SYNC_DEADLINE,
+        );
         match call {
             Ok(token) => self.question = Some(token),
             Err(_) => {
@@ -71,7 +79,9 @@ impl Root {
                     v1::SyncResponse::decode(bytes.unwrap_or_default().as_slice())
                         .map_err(|_| "the answer is no message".to_string())
                 })
-                .and_then(|response| SyncAnswer::try_from(response).map_err(|error| error.to_string())),
+                .and_then(|response| {
+                    SyncAnswer::try_from(response).map_err(|error| error.to_string())
+                }),
             status => Err(format!("gRPC status {status}")),
         };
         match answer {
@@ -82,7 +92,9 @@ impl Root {
                     shared.metrics.show_table(endpoints, version);
                     shared.metrics.show_age(0);
                     if !std::mem::replace(&mut self.reachable, true) {
-                        log::info!("the sidecar answers again; endpoints={endpoints} version={version}");
+                        log::info!(
+                            "the sidecar answers again; endpoints={endpoints} version={version}"
+                        );
                     }
                 }
                 again
@@ -113,7 +125,8 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
-        let text = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten();
+        let text =
+            hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten();
         let config = match PluginConfig::parse(&text.unwrap_or_default()) {
             Ok(config) => Some(config),
             Err(error) => {
@@ -124,7 +137,9 @@ impl RootContext for Root {
         let config = config.filter(|_| {
             let sound = signature::self_test();
             if !sound {
-                log::error!("everything is denied: HMAC gives wrong results in this virtual machine");
+                log::error!(
+                    "everything is denied: HMAC gives wrong results in this virtual machine"
+                );
             }
             sound
         });

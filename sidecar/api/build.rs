@@ -1,4 +1,5 @@
-//! Generates messages (always) and client and server (feature `grpc`) from the .proto file, without protoc.
+//! Generates messages (always) and client and server (feature `grpc`) from the .proto file, without
+//! protoc.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     const FILE: &str = "proto/lockgate/v1/gate.proto";
@@ -10,7 +11,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_transport(grpc)
         .emit_rerun_if_changed(false)
         // They carry keys or bodies: their Debug is written by hand.
-        .skip_debug(["lockgate.v1.Endpoint", "lockgate.v1.DeliverRequest", "lockgate.v1.DeliverResponse"])
+        .skip_debug([
+            "lockgate.v1.Endpoint",
+            "lockgate.v1.DeliverRequest",
+            "lockgate.v1.DeliverResponse",
+        ])
         .compile_fds(protox::compile([FILE], ["proto"])?)?;
     Ok(())
 }

@@ -5,14 +5,15 @@
 //! SIGTERM, SIGINT ─ not ready ─ listeners close, running deliveries get their answer ─ workers park ─ store closes
 //! ```
 //!
-//! Every task is essential: one that ends without being told to ends the process with an error, and whoever supervises
-//! it starts it again. Nothing is lost by that: what was accepted is in the store.
+//! Every task is essential: one that ends without being told to ends the process with an error, and
+//! whoever supervises it starts it again. Nothing is lost by that: what was accepted is in the
+//! store.
 
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
-use lockgate_core::edge::Forward;
+use lockgate_edge::Forward;
 use lockgate_git::{AddressPolicy, SigningKey};
 use tokio::{
     net::TcpListener,
@@ -33,7 +34,8 @@ use crate::{
     store::Store,
 };
 
-/// Runs the sidecar until a signal ends it. An error means that it could not start, or that a part of it broke.
+/// Runs the sidecar until a signal ends it. An error means that it could not start, or that a part
+/// of it broke.
 pub async fn run(config: Config) -> Result<()> {
     install_crypto();
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
@@ -90,7 +92,8 @@ impl Running {
         }
     }
 
-    /// Not ready, then the listeners, then the workers; each has its time, and the whole has one too.
+    /// Not ready, then the listeners, then the workers; each has its time, and the whole has one
+    /// too.
     async fn stop(mut self) {
         self.stage.send_replace(Stage::Stopping);
         self.stop_front.send_replace(true);
@@ -119,22 +122,32 @@ impl Running {
 async fn start(config: Config) -> Result<Running> {
     let metrics = Metrics::new();
     let data = config.data.clone();
-    let store = tokio::task::spawn_blocking(move || Store::open(&data)).await?.context("the store cannot be opened")?;
+    let store = tokio::task::spawn_blocking(move || Store::open(&data))
+        .await?
+        .context("the store cannot be opened")?;
     store.observe_commits(Box::new({
         let metrics = metrics.clone();
         move |took| metrics.store_commit(took)
     }));
-    let (catalog, follow) =
-        Catalog::open(&config.pipelines).with_context(|| format!("pipelines folder {}", config.pipelines.display()))?;
+    let (catalog, follow) = Catalog::open(&config.pipelines)
+        .with_context(|| format!("pipelines folder {}", config.pipelines.display()))?;
     warn_at_start(&config, &catalog.snapshot());
     let (stage, stage_seen) = watch::channel(Stage::Starting);
     let (stop_front, front) = watch::channel(false);
     let (stop_probes, probes) = watch::channel(false);
 
-    let (scheduler, runner) = Scheduler::new(catalog.clone(), store.clone(), promote_settings(&config)?, metrics.clone());
-    let intake = Intake::new(catalog.clone(), store.clone(), intake_settings(&config), scheduler.clone(), metrics.clone());
+    let (scheduler, runner) =
+        Scheduler::new(catalog.clone(), store.clone(), promote_settings(&config)?, metrics.clone());
+    let intake = Intake::new(
+        catalog.clone(),
+        store.clone(),
+        intake_settings(&config),
+        scheduler.clone(),
+        metrics.clone(),
+    );
     let instance = uuid::Uuid::now_v7().to_string();
-    let (gate, keeper) = GateService::new(instance, config.edge.clone(), &catalog, deliver(intake), front.clone());
+    let (gate, keeper) =
+        GateService::new(instance, config.edge.clone(), &catalog, deliver(intake), front.clone());
 
     let mut tasks = JoinSet::new();
     let health = http::health(Health { store: store.clone(), stage: stage_seen });
@@ -172,7 +185,8 @@ async fn listen(
     router: axum::Router,
     stop: &watch::Receiver<bool>,
 ) -> Result<()> {
-    let listener = bind_tcp(address).await.with_context(|| format!("the {name} cannot be bound"))?;
+    let listener =
+        bind_tcp(address).await.with_context(|| format!("the {name} cannot be bound"))?;
     tracing::info!(address = %local(&listener, address), "the {name} is bound");
     let stop = stop.clone();
     spawn(tasks, name, async move { Ok(http::serve(listener, router, stop).await?) });
@@ -183,10 +197,16 @@ fn local(listener: &TcpListener, asked: std::net::SocketAddr) -> std::net::Socke
     listener.local_addr().unwrap_or(asked)
 }
 
-async fn serve_gate(tasks: &mut JoinSet<(&'static str, Result<()>)>, address: &GateAddress, gate: GateService) -> Result<()> {
+async fn serve_gate(
+    tasks: &mut JoinSet<(&'static str, Result<()>)>,
+    address: &GateAddress,
+    gate: GateService,
+) -> Result<()> {
     match address {
         GateAddress::Unix(path) => {
-            let socket = UnixSocket::bind(path).await.with_context(|| format!("the gate cannot be bound to {}", path.display()))?;
+            let socket = UnixSocket::bind(path)
+                .await
+                .with_context(|| format!("the gate cannot be bound to {}", path.display()))?;
             tracing::info!(path = %path.display(), "the gate is bound");
             spawn(tasks, GATE, async move { Ok(gate.serve_unix(socket).await?) });
         }
@@ -212,7 +232,11 @@ fn delivery(forward: Forward) -> Delivery {
     Delivery {
         endpoint: forward.endpoint,
         body: forward.body.into(),
-        signature: forward.signature.map(|signature| signature.to_string()).unwrap_or_default().into(),
+        signature: forward
+            .signature
+            .map(|signature| signature.to_string())
+            .unwrap_or_default()
+            .into(),
         source_address: forward.source,
         request_id: forward.request_id,
         traceparent: forward.traceparent,
@@ -234,7 +258,10 @@ fn promote_settings(config: &Config) -> Result<promote::Settings> {
     if let Some(SigningKey::Ssh(file)) = &git.signing_key {
         std::fs::File::open(file).with_context(|| format!("git.signingKey {}", file.display()))?;
     }
-    let policy = AddressPolicy { allow_insecure: git.allow_insecure.clone(), allowed_hosts: git.allowed_hosts.clone() };
+    let policy = AddressPolicy {
+        allow_insecure: git.allow_insecure.clone(),
+        allowed_hosts: git.allowed_hosts.clone(),
+    };
     Ok(promote::Settings {
         mirrors: config.data.join("mirrors"),
         retry: config.retry,
@@ -259,7 +286,10 @@ fn warn_at_start(config: &Config, snapshot: &Snapshot) {
         tracing::warn!(%pipeline, "edge.allowUnsigned: anybody who reaches the edge can promote this pipeline without a signature");
     }
     for prefix in &config.git.allow_insecure {
-        tracing::warn!(prefix, "git.allowInsecure: repositories under this prefix are reached without encryption");
+        tracing::warn!(
+            prefix,
+            "git.allowInsecure: repositories under this prefix are reached without encryption"
+        );
     }
     if !config.listen.api.ip().is_loopback() {
         tracing::warn!(address = %config.listen.api, "api.allowAnonymous: everybody who reaches listen.api can read pipelines and promotions");
@@ -282,7 +312,12 @@ async fn report_problems(catalog: Catalog, metrics: Metrics) -> Result<()> {
             log_problem(problem);
         }
         let (pipelines, problems) = (snapshot.pipelines().count(), snapshot.problems().len());
-        tracing::info!(pipelines, problems, version = snapshot.version, "the pipelines folder was read");
+        tracing::info!(
+            pipelines,
+            problems,
+            version = snapshot.version,
+            "the pipelines folder was read"
+        );
         known = snapshot.problems().to_vec();
     }
 }
@@ -294,7 +329,8 @@ fn log_problem(problem: &Problem) {
     }
 }
 
-/// For everything to stop: longer than a delivery's wait and the workers' grace, shorter than Kubernetes' 30 s.
+/// For everything to stop: longer than a delivery's wait and the workers' grace, shorter than
+/// Kubernetes' 30 s.
 const STOP: Duration = Duration::from_secs(20);
 const GATE: &str = "gate";
 const API: &str = "API listener";

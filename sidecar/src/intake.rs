@@ -4,8 +4,10 @@
 //! verify ─▶ admit ─▶ one transaction: first answer? replay? ─▶ decide ─▶ delivery + object + promotions ─▶ wait ─▶ answer, recorded
 //! ```
 //!
-//! - Nothing in a delivery is believed before its signature was verified here, with keys of our own; what the filter says of the key or the source decides nothing.
-//! - The intent is durable before the wait begins, the answer before it is given. Whoever asks again gets that first answer; while it is being worked out, he waits for the same promotions.
+//! - Nothing in a delivery is believed before its signature was verified here, with keys of our
+//!   own; what the filter says of the key or the source decides nothing.
+//! - The intent is durable before the wait begins, the answer before it is given. Whoever asks
+//!   again gets that first answer; while it is being worked out, he waits for the same promotions.
 //! - 503 is never recorded: Flux sends the same bytes again, and then they count.
 
 mod answer;
@@ -18,11 +20,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jiff::Timestamp;
 use lockgate_core::decide::Freshness;
-use lockgate_core::endpoint::{Endpoint, PipelineKey};
 use lockgate_core::promotion::{Promotion, State};
-use lockgate_core::reply::Reply;
 use lockgate_core::retry::RetryPolicy;
-use lockgate_core::signature::{Signature, Verifier};
+use lockgate_edge::endpoint::{Endpoint, PipelineKey};
+use lockgate_edge::reply::Reply;
+use lockgate_edge::signature::{Signature, Verifier};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -86,7 +88,13 @@ enum Proof {
 impl Intake {
     /// An intake.
     #[must_use]
-    pub fn new(catalog: Catalog, store: Store, settings: Settings, scheduler: Scheduler, metrics: Metrics) -> Self {
+    pub fn new(
+        catalog: Catalog,
+        store: Store,
+        settings: Settings,
+        scheduler: Scheduler,
+        metrics: Metrics,
+    ) -> Self {
         Self { catalog, store, settings: Arc::new(settings), scheduler, metrics }
     }
 
@@ -107,7 +115,11 @@ impl Intake {
         reply
     }
 
-    async fn judge(&self, delivery: &Delivery, now: Timestamp) -> Result<(DeliveryOutcome, Reply), StoreError> {
+    async fn judge(
+        &self,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<(DeliveryOutcome, Reply), StoreError> {
         let started = Instant::now();
         let Some((snapshot, proof)) = self.verified(delivery).await else {
             tracing::warn!(endpoint = %delivery.endpoint, request.id = delivery.request_id, "the edge verified a signature that the keys here do not");
@@ -146,15 +158,23 @@ impl Intake {
             Judged::Answered { outcome, answer } => Ok((outcome, answer::reply(answer))),
             Judged::Wait { promotions, duplicate } => {
                 let promotions = self.settle(promotions, news).await?;
-                let (outcome, reply) = answer::of_promotions(&promotions, self.settings.public_url.as_deref());
+                let (outcome, reply) =
+                    answer::of_promotions(&promotions, self.settings.public_url.as_deref());
                 let (endpoint, first) = (delivery.endpoint.clone(), answer::answered(&reply));
-                let stored = self.store.transaction(move |tx| tx.settle(&endpoint, &settled_digest, first, now)).await?;
-                Ok((if duplicate { DeliveryOutcome::Duplicate } else { outcome }, answer::reply(stored)))
+                let stored = self
+                    .store
+                    .transaction(move |tx| tx.settle(&endpoint, &settled_digest, first, now))
+                    .await?;
+                Ok((
+                    if duplicate { DeliveryOutcome::Duplicate } else { outcome },
+                    answer::reply(stored),
+                ))
             }
         }
     }
 
-    /// The snapshot whose keys verify the delivery. If the current one's do not, the files are read again, once.
+    /// The snapshot whose keys verify the delivery. If the current one's do not, the files are read
+    /// again, once.
     async fn verified(&self, delivery: &Delivery) -> Option<(Arc<Snapshot>, Proof)> {
         let snapshot = self.catalog.snapshot();
         if let Some(proof) = self.verify(&snapshot, delivery) {
@@ -204,7 +224,10 @@ impl Intake {
             match heard {
                 Err(_) | Ok(Err(RecvError::Closed)) => break,
                 Ok(Ok(changed)) => {
-                    for promotion in promotions.iter_mut().filter(|promotion| promotion.id == changed.promotion.id) {
+                    for promotion in promotions
+                        .iter_mut()
+                        .filter(|promotion| promotion.id == changed.promotion.id)
+                    {
                         *promotion = Promotion::clone(&changed.promotion);
                     }
                 }

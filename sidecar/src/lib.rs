@@ -1,4 +1,5 @@
-//! The Lockgate sidecar: accepts authenticated promotion events from the edge and carries the promotions out.
+//! The Lockgate sidecar: accepts authenticated promotion events from the edge and carries the
+//! promotions out.
 //!
 //! | module | owns |
 //! | --- | --- |

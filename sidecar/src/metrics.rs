@@ -1,8 +1,9 @@
 //! Every metric that the sidecar exports, as typed methods: nobody else names a family or a label.
 //!
-//! Labels come from closed enums, or are namespace, name and environment of a pipeline that was loaded: nothing that a
-//! sender chooses can make a new time series. The text is Prometheus' classic format, because the gauge
-//! `lockgate_promotions` and the counter `lockgate_promotions_total` would be one family to OpenMetrics.
+//! Labels come from closed enums, or are namespace, name and environment of a pipeline that was
+//! loaded: nothing that a sender chooses can make a new time series. The text is Prometheus'
+//! classic format, because the gauge `lockgate_promotions` and the counter
+//! `lockgate_promotions_total` would be one family to OpenMetrics.
 
 mod labels;
 
@@ -13,14 +14,17 @@ use std::{
 };
 
 use jiff::Timestamp;
-use lockgate_core::endpoint::PipelineKey;
+use lockgate_edge::endpoint::PipelineKey;
 use prometheus_client::{
     encoding::text::encode_registry,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use self::labels::{DeliveryLabels, ForgeLabels, KeyLabels, Name, PhaseLabels, PromotionLabels, StateLabels, ValidLabels};
+use self::labels::{
+    DeliveryLabels, ForgeLabels, KeyLabels, Name, PhaseLabels, PromotionLabels, StateLabels,
+    ValidLabels,
+};
 
 /// What became of a delivery that reached the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -171,21 +175,47 @@ impl Metrics {
         for outcome in DeliveryOutcome::ALL {
             drop(deliveries.get_or_create(&DeliveryLabels { outcome: Name(outcome.as_str()) }));
         }
-        registry.register("deliveries", "Deliveries that reached the sidecar, by what became of them", deliveries.clone());
+        registry.register(
+            "deliveries",
+            "Deliveries that reached the sidecar, by what became of them",
+            deliveries.clone(),
+        );
         let promotions_total = Family::default();
         registry.register("promotions", "What happened to promotions", promotions_total.clone());
         let promotion_duration = Family::new_with_constructor(long_histogram as fn() -> Histogram);
-        registry.register("promotion_duration_seconds", "How long each phase of a promotion took", promotion_duration.clone());
+        registry.register(
+            "promotion_duration_seconds",
+            "How long each phase of a promotion took",
+            promotion_duration.clone(),
+        );
         let queue_depth = Gauge::default();
         registry.register("queue_depth", "Promotions that wait for a worker", queue_depth.clone());
         let forge_requests = Family::default();
-        registry.register("forge_requests", "Requests to forges, by the status they were answered with", forge_requests.clone());
-        let store_commit = Histogram::new([0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0]);
-        registry.register("store_commit_duration_seconds", "How long a durable commit of the store took", store_commit.clone());
+        registry.register(
+            "forge_requests",
+            "Requests to forges, by the status they were answered with",
+            forge_requests.clone(),
+        );
+        let store_commit = Histogram::new([
+            0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0,
+        ]);
+        registry.register(
+            "store_commit_duration_seconds",
+            "How long a durable commit of the store took",
+            store_commit.clone(),
+        );
         let pipelines = Family::default();
-        registry.register("pipelines", "Pipelines in the watched folder; not valid are those with an error", pipelines.clone());
+        registry.register(
+            "pipelines",
+            "Pipelines in the watched folder; not valid are those with an error",
+            pipelines.clone(),
+        );
         let key_last_used = Family::default();
-        registry.register("key_last_used_timestamp_seconds", "When a key last verified a delivery", key_last_used.clone());
+        registry.register(
+            "key_last_used_timestamp_seconds",
+            "When a key last verified a delivery",
+            key_last_used.clone(),
+        );
         let promotions = Family::default();
         registry.register("promotions", "Promotions in the store, by state", promotions.clone());
         let registry = Arc::new(registry);
@@ -207,8 +237,15 @@ impl Metrics {
         self.deliveries.get_or_create(&DeliveryLabels { outcome: Name(outcome.as_str()) }).inc();
     }
 
-    /// `environment` is the one that is promoted to; `strategy` is [`Strategy::name`](lockgate_core::pipeline::Strategy::name).
-    pub fn promotion_outcome(&self, pipeline: &PipelineKey, environment: &str, strategy: &'static str, outcome: PromotionOutcome) {
+    /// `environment` is the one that is promoted to; `strategy` is
+    /// [`Strategy::name`](lockgate_core::pipeline::Strategy::name).
+    pub fn promotion_outcome(
+        &self,
+        pipeline: &PipelineKey,
+        environment: &str,
+        strategy: &'static str,
+        outcome: PromotionOutcome,
+    ) {
         let labels = PromotionLabels {
             namespace: pipeline.namespace().to_owned(),
             pipeline: pipeline.name().to_owned(),
@@ -229,7 +266,8 @@ impl Metrics {
         self.promotion_duration.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// How many promotions are in a state; `state` is [`State::name`](lockgate_core::promotion::State::name).
+    /// How many promotions are in a state; `state` is
+    /// [`State::name`](lockgate_core::promotion::State::name).
     pub fn promotions_in(&self, state: &'static str, count: u64) {
         self.promotions.get_or_create(&StateLabels { state: Name(state) }).set(gauge_value(count));
     }
@@ -239,7 +277,9 @@ impl Metrics {
     }
 
     pub fn forge_request(&self, forge: &'static str, operation: &'static str, code: u16) {
-        self.forge_requests.get_or_create(&ForgeLabels { forge: Name(forge), operation: Name(operation), code }).inc();
+        self.forge_requests
+            .get_or_create(&ForgeLabels { forge: Name(forge), operation: Name(operation), code })
+            .inc();
     }
 
     pub fn store_commit(&self, took: Duration) {
@@ -255,8 +295,11 @@ impl Metrics {
 
     /// `key` is the name of the data key in its Secret, never its bytes.
     pub fn key_used(&self, pipeline: &PipelineKey, key: &str, at: Timestamp) {
-        let labels =
-            KeyLabels { namespace: pipeline.namespace().to_owned(), pipeline: pipeline.name().to_owned(), key: key.to_owned() };
+        let labels = KeyLabels {
+            namespace: pipeline.namespace().to_owned(),
+            pipeline: pipeline.name().to_owned(),
+            key: key.to_owned(),
+        };
         self.key_last_used.get_or_create(&labels).set(at.as_duration().as_secs_f64());
     }
 
@@ -290,7 +333,9 @@ fn classic(open: &str) -> String {
         let help = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '));
         match (help, lines.peek()) {
             (Some((name, words)), Some(next)) if **next == format!("# TYPE {name} counter") => {
-                text.push_str(&format!("# HELP {name}_total {words}\n# TYPE {name}_total counter\n"));
+                text.push_str(&format!(
+                    "# HELP {name}_total {words}\n# TYPE {name}_total counter\n"
+                ));
                 lines.next();
             }
             _ => {
@@ -303,7 +348,10 @@ fn classic(open: &str) -> String {
 }
 
 fn long_histogram() -> Histogram {
-    Histogram::new([0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0])
+    Histogram::new([
+        0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0,
+        7_200.0, 43_200.0,
+    ])
 }
 
 fn gauge_value(count: u64) -> i64 {
@@ -312,7 +360,13 @@ fn gauge_value(count: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "test code"
+    )]
 
     use super::*;
 

@@ -1,8 +1,10 @@
-//! YAML text → [`serde_json::Value`] with the line of every path, so that an error can name file, line and path.
+//! YAML text → [`serde_json::Value`] with the line of every path, so that an error can name file,
+//! line and path.
 //!
-//! Strict where YAML is lax: duplicate keys, complex keys, unknown tags and unresolved aliases are errors. Scalars
-//! follow the YAML 1.2 core schema. Aliases and merge keys (`<<`) work, within a budget of nodes: a document cannot
-//! blow itself up. Error texts never quote a scalar: the file may hold secrets.
+//! Strict where YAML is lax: duplicate keys, complex keys, unknown tags and unresolved aliases are
+//! errors. Scalars follow the YAML 1.2 core schema. Aliases and merge keys (`<<`) work, within a
+//! budget of nodes: a document cannot blow itself up. Error texts never quote a scalar: the file
+//! may hold secrets.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -19,7 +21,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// 1-based line of a path such as `spec.environments[1].name`; of its nearest known ancestor if it is not there.
+    /// 1-based line of a path such as `spec.environments[1].name`; of its nearest known ancestor if
+    /// it is not there.
     pub fn line_of(&self, path: &str) -> usize {
         let mut path = path;
         loop {
@@ -56,7 +59,8 @@ impl fmt::Display for YamlError {
 
 impl std::error::Error for YamlError {}
 
-/// Nodes that one file may hold after its aliases are expanded: ten thousand Pipelines in one file stay far below.
+/// Nodes that one file may hold after its aliases are expanded: ten thousand Pipelines in one file
+/// stay far below.
 const MAX_NODES: usize = 2_000_000;
 /// Nodes that aliases may add to one file.
 const MAX_ALIASED: usize = 20_000;
@@ -64,8 +68,13 @@ const MAX_ALIASED: usize = 20_000;
 /// All documents of a text. Empty ones are left out.
 pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder =
-        Builder { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), lines: BTreeMap::new(), nodes: 0, aliased: 0 };
+    let mut builder = Builder {
+        parser: Parser::new_from_str(text),
+        anchors: BTreeMap::new(),
+        lines: BTreeMap::new(),
+        nodes: 0,
+        aliased: 0,
+    };
     let mut documents = Vec::new();
     while let Some((event, span)) = builder.next()? {
         if let Event::DocumentStart(..) = event {
@@ -97,7 +106,9 @@ impl<'input> Builder<'input> {
         loop {
             match self.parser.next() {
                 None => return Ok(None),
-                Some(Err(scan)) => return Err(error(*scan.marker(), "", &scan.info().replace('\n', " "))),
+                Some(Err(scan)) => {
+                    return Err(error(*scan.marker(), "", &scan.info().replace('\n', " ")));
+                }
                 Some(Ok((Event::Comment(..), _))) => {}
                 Some(Ok(next)) => return Ok(Some(next)),
             }
@@ -108,14 +119,21 @@ impl<'input> Builder<'input> {
         self.next()?.ok_or_else(|| error(at, path, "the document ends in the middle of a value"))
     }
 
-    fn node(&mut self, event: Event<'input>, span: Span, path: &mut String) -> Result<Value, YamlError> {
+    fn node(
+        &mut self,
+        event: Event<'input>,
+        span: Span,
+        path: &mut String,
+    ) -> Result<Value, YamlError> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return Err(error(span.start, path, "too many values in one file"));
         }
         let before = self.nodes;
         let (value, anchor) = match event {
-            Event::Scalar(text, style, anchor, tag) => (scalar(&text, style, tag.as_deref(), span.start, path)?, anchor),
+            Event::Scalar(text, style, anchor, tag) => {
+                (scalar(&text, style, tag.as_deref(), span.start, path)?, anchor)
+            }
             Event::SequenceStart(_, anchor, tag) => {
                 collection_tag(tag.as_deref(), "seq", span.start, path)?;
                 (self.sequence(path)?, anchor)
@@ -183,9 +201,9 @@ impl<'input> Builder<'input> {
             let (event, span) = self.expect_next(path, key_span.start)?;
             let value = self.node(event, span, path)?;
             if merge {
-                merged.push(
-                    merge_sources(value).ok_or_else(|| error(key_span.start, path, "<< takes a mapping or a list of mappings"))?,
-                );
+                merged.push(merge_sources(value).ok_or_else(|| {
+                    error(key_span.start, path, "<< takes a mapping or a list of mappings")
+                })?);
             } else {
                 map.insert(key, value);
             }
@@ -201,30 +219,52 @@ impl<'input> Builder<'input> {
 fn merge_sources(value: Value) -> Option<Vec<Map<String, Value>>> {
     match value {
         Value::Object(map) => Some(vec![map]),
-        Value::Array(items) => items.into_iter().map(|item| if let Value::Object(map) = item { Some(map) } else { None }).collect(),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| if let Value::Object(map) = item { Some(map) } else { None })
+            .collect(),
         _ => None,
     }
 }
 
-fn collection_tag(tag: Option<&Tag>, expected: &str, at: Marker, path: &str) -> Result<(), YamlError> {
+fn collection_tag(
+    tag: Option<&Tag>,
+    expected: &str,
+    at: Marker,
+    path: &str,
+) -> Result<(), YamlError> {
     match tag {
-        Some(tag) if !tag.is_yaml_core_schema_tag(expected) => Err(error(at, path, "the tag is not supported")),
+        Some(tag) if !tag.is_yaml_core_schema_tag(expected) => {
+            Err(error(at, path, "the tag is not supported"))
+        }
         _ => Ok(()),
     }
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, at: Marker, path: &str) -> Result<Value, YamlError> {
+fn scalar(
+    text: &str,
+    style: ScalarStyle,
+    tag: Option<&Tag>,
+    at: Marker,
+    path: &str,
+) -> Result<Value, YamlError> {
     let resolved = match tag {
         None if style != ScalarStyle::Plain => return Ok(Value::String(text.to_owned())),
-        None => return plain(text).ok_or_else(|| error(at, path, "the number cannot be represented")),
-        Some(tag) if tag.is_yaml_core_schema_tag("str") => return Ok(Value::String(text.to_owned())),
+        None => {
+            return plain(text).ok_or_else(|| error(at, path, "the number cannot be represented"));
+        }
+        Some(tag) if tag.is_yaml_core_schema_tag("str") => {
+            return Ok(Value::String(text.to_owned()));
+        }
         Some(tag) => (tag.core_suffix(), plain(text)),
     };
     match resolved {
         (Some("null"), Some(value @ Value::Null))
         | (Some("bool"), Some(value @ Value::Bool(_)))
         | (Some("int" | "float"), Some(value @ Value::Number(_))) => Ok(value),
-        (Some(name), _) => Err(error(at, path, &format!("the value is not what its tag says (!!{name})"))),
+        (Some(name), _) => {
+            Err(error(at, path, &format!("the value is not what its tag says (!!{name})")))
+        }
         (None, _) => Err(error(at, path, "the tag is not supported")),
     }
 }
@@ -269,7 +309,9 @@ fn plain(text: &str) -> Option<Value> {
 /// `[0-9]+ . [0-9]* ([eE][+-]?[0-9]+)?` and the forms without leading or trailing digits.
 fn looks_like_float(text: &str) -> bool {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
+        Some((mantissa, exponent)) => {
+            (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
+        }
         None => (text, None),
     };
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
@@ -287,7 +329,13 @@ fn error(at: Marker, path: &str, message: &str) -> YamlError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "test code"
+    )]
 
     use serde_json::json;
 
@@ -303,16 +351,24 @@ mod tests {
             first.value,
             json!({"kind": "A", "spec": {"environments": [{"name": "dev"}, {"name": "prod", "targets": [{"namespace": "a"}]}]}})
         );
-        assert_eq!((first.line, first.line_of("kind"), first.line_of("spec.environments[1].name")), (3, 3, 7));
+        assert_eq!(
+            (first.line, first.line_of("kind"), first.line_of("spec.environments[1].name")),
+            (3, 3, 7)
+        );
         assert_eq!(first.line_of("spec.environments[1].targets[0].namespace"), 8);
-        assert_eq!(first.line_of("spec.environments[1].promotion.strategy"), 7, "the nearest known ancestor");
+        assert_eq!(
+            first.line_of("spec.environments[1].promotion.strategy"),
+            7,
+            "the nearest known ancestor"
+        );
         assert_eq!(first.line_of("elsewhere"), 3);
         assert_eq!(documents[1].line_of("kind"), 11);
     }
 
     #[test]
     fn scalars_follow_the_core_schema() {
-        let value = |text: &str| documents(&format!("a: {text}")).unwrap().remove(0).value["a"].clone();
+        let value =
+            |text: &str| documents(&format!("a: {text}")).unwrap().remove(0).value["a"].clone();
         for (text, expected) in [
             ("1.10", json!(1.1)),
             ("12", json!(12)),
@@ -363,9 +419,16 @@ mod tests {
 
     #[test]
     fn what_json_cannot_hold_is_refused() {
-        for text in
-            ["a: .inf", "a: .nan", "a: 99999999999999999999", "[1]: 2", "a: !custom b", "a: !!int b", "a: *missing", "a: &a [*a]"]
-        {
+        for text in [
+            "a: .inf",
+            "a: .nan",
+            "a: 99999999999999999999",
+            "[1]: 2",
+            "a: !custom b",
+            "a: !!int b",
+            "a: *missing",
+            "a: &a [*a]",
+        ] {
             assert!(documents(text).is_err(), "{text}");
         }
     }

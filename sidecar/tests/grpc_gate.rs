@@ -1,5 +1,11 @@
 //! The gate: Sync and Deliver over a unix socket, mutual TLS, the end.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -14,12 +20,10 @@ use lockgate::{
     pipelines::Catalog,
 };
 use lockgate_api::v1::{DeliverRequest, gate_client::GateClient};
-use lockgate_core::{
-    edge::{Change, EdgeSettings, Forward, SyncAnswer, SyncQuestion},
-    pipeline::Pipeline,
-    reply::Reply,
-    secret::Secret,
-};
+use lockgate_core::pipeline::Pipeline;
+use lockgate_core::secret::Secret;
+use lockgate_edge::reply::Reply;
+use lockgate_edge::{Change, EdgeSettings, Forward, SyncAnswer, SyncQuestion};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -47,7 +51,10 @@ fn secret(name: &str, key: &str) -> Secret {
 
 fn world(count: usize, key: &str) -> (Vec<Pipeline>, Vec<Secret>) {
     let names: Vec<String> = (0..count).map(|number| format!("p{number:04}")).collect();
-    (names.iter().map(|name| pipeline(name)).collect(), names.iter().map(|name| secret(name, key)).collect())
+    (
+        names.iter().map(|name| pipeline(name)).collect(),
+        names.iter().map(|name| secret(name, key)).collect(),
+    )
 }
 
 struct Gate {
@@ -67,7 +74,8 @@ fn service(catalog: &Catalog, stop: watch::Receiver<bool>) -> GateService {
             )
         })
     });
-    let (service, keeper) = GateService::new("instance-1".to_owned(), EdgeSettings::default(), catalog, deliver, stop);
+    let (service, keeper) =
+        GateService::new("instance-1".to_owned(), EdgeSettings::default(), catalog, deliver, stop);
     tokio::spawn(keeper.run());
     service
 }
@@ -89,17 +97,37 @@ impl Gate {
 }
 
 async fn connect(path: &Path) -> GateClient<Channel> {
-    GateClient::new(Endpoint::from_shared(format!("unix://{}", path.display())).unwrap().connect().await.unwrap())
+    GateClient::new(
+        Endpoint::from_shared(format!("unix://{}", path.display()))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap(),
+    )
 }
 
-async fn sync(client: &mut GateClient<Channel>, version: u64, instance: &str, cursor: &str) -> SyncAnswer {
-    let question = SyncQuestion { version, instance: instance.to_owned(), cursor: cursor.to_owned() };
-    client.sync(lockgate_api::v1::SyncRequest::from(question)).await.unwrap().into_inner().try_into().unwrap()
+async fn sync(
+    client: &mut GateClient<Channel>,
+    version: u64,
+    instance: &str,
+    cursor: &str,
+) -> SyncAnswer {
+    let question =
+        SyncQuestion { version, instance: instance.to_owned(), cursor: cursor.to_owned() };
+    client
+        .sync(lockgate_api::v1::SyncRequest::from(question))
+        .await
+        .unwrap()
+        .into_inner()
+        .try_into()
+        .unwrap()
 }
 
 fn full(answer: SyncAnswer) -> (Vec<String>, Option<String>) {
     match answer.change {
-        Change::Full(records) => (records.iter().map(|record| record.endpoint.to_string()).collect(), answer.next),
+        Change::Full(records) => {
+            (records.iter().map(|record| record.endpoint.to_string()).collect(), answer.next)
+        }
         Change::Delta { .. } => panic!("a delta"),
     }
 }
@@ -139,7 +167,10 @@ async fn a_first_question_gets_the_whole_table_in_pages_of_500() {
     let mut client = gate.client().await;
     let first = sync(&mut client, 0, "", "").await;
     let version = first.version;
-    assert_eq!((first.instance.as_str(), &first.settings), ("instance-1", &EdgeSettings::default()));
+    assert_eq!(
+        (first.instance.as_str(), &first.settings),
+        ("instance-1", &EdgeSettings::default())
+    );
     let Change::Full(records) = &first.change else { panic!("a delta") };
     assert_eq!(records[0].rate_limit.unwrap().requests.get(), 5);
     assert!(records[0].keys[0].bytes().starts_with(b"first-"));
@@ -174,16 +205,26 @@ async fn a_rotated_key_ends_the_long_poll_with_a_delta() {
     let catalog = gate.catalog.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let mut secrets: Vec<Secret> = ["p0000", "p0001"].iter().map(|name| secret(name, "first")).collect();
+        let mut secrets: Vec<Secret> =
+            ["p0000", "p0001"].iter().map(|name| secret(name, "first")).collect();
         secrets[1] = secret("p0001", "second");
         catalog.replace(pipelines, secrets);
     });
     let asked = Instant::now();
     let answer = sync(&mut client, version, "instance-1", "").await;
-    assert!(asked.elapsed() > Duration::from_millis(150) && asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
-    let Change::Delta { base, upserts, removals } = answer.change else { panic!("the whole table") };
+    assert!(
+        asked.elapsed() > Duration::from_millis(150) && asked.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        asked.elapsed()
+    );
+    let Change::Delta { base, upserts, removals } = answer.change else {
+        panic!("the whole table")
+    };
     assert_eq!((base, answer.version > version), (version, true));
-    assert_eq!(upserts.iter().map(|record| record.endpoint.to_string()).collect::<Vec<_>>(), ["team/p0001/dev", "team/p0001/prod"]);
+    assert_eq!(
+        upserts.iter().map(|record| record.endpoint.to_string()).collect::<Vec<_>>(),
+        ["team/p0001/dev", "team/p0001/prod"]
+    );
     assert!(upserts[0].keys[0].bytes().starts_with(b"second-"));
     assert_eq!(
         removals.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -198,8 +239,17 @@ async fn versions_of_another_instance_and_forgotten_ones_get_the_whole_table() {
     let gate = start(pipelines, secrets).await;
     let mut client = gate.client().await;
     let version = sync(&mut client, 0, "", "").await.version;
-    for (version, instance) in [(version, "instance-0"), (version, ""), (version - 1, "instance-1"), (version + 1, "instance-1")] {
-        assert_eq!(full(sync(&mut client, version, instance, "").await).0.len(), 2, "{version} {instance}");
+    for (version, instance) in [
+        (version, "instance-0"),
+        (version, ""),
+        (version - 1, "instance-1"),
+        (version + 1, "instance-1"),
+    ] {
+        assert_eq!(
+            full(sync(&mut client, version, instance, "").await).0.len(),
+            2,
+            "{version} {instance}"
+        );
     }
 }
 
@@ -210,7 +260,11 @@ async fn a_change_that_touches_no_endpoint_is_no_news() {
     let mut client = gate.client().await;
     let version = sync(&mut client, 0, "", "").await.version;
     gate.catalog.replace(pipelines, secrets);
-    let answer = tokio::time::timeout(Duration::from_millis(300), sync(&mut client, version, "instance-1", "")).await;
+    let answer = tokio::time::timeout(
+        Duration::from_millis(300),
+        sync(&mut client, version, "instance-1", ""),
+    )
+    .await;
     assert!(answer.is_err(), "{answer:?}");
 }
 
@@ -219,7 +273,10 @@ async fn an_endpoint_without_keys_is_told_only_where_unsigned_events_are_allowed
     let catalog = Catalog::fixed(vec![pipeline("open"), pipeline("closed")], Vec::new());
     let (_stop, stopped) = watch::channel(false);
     let deliver: Deliver = Arc::new(|_| Box::pin(async { Reply::unavailable() }));
-    let settings = EdgeSettings { allow_unsigned: vec!["team/open".parse().unwrap()], ..EdgeSettings::default() };
+    let settings = EdgeSettings {
+        allow_unsigned: vec!["team/open".parse().unwrap()],
+        ..EdgeSettings::default()
+    };
     let (service, _keeper) = GateService::new("i".to_owned(), settings, &catalog, deliver, stopped);
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("g.sock");
@@ -231,12 +288,20 @@ async fn an_endpoint_without_keys_is_told_only_where_unsigned_events_are_allowed
 #[tokio::test]
 async fn a_delivery_is_answered_by_whoever_answers_deliveries() {
     let gate = start(Vec::new(), Vec::new()).await;
-    let request = DeliverRequest { endpoint: "team/p/dev".to_owned(), body: vec![b'x'; 70_000], ..DeliverRequest::default() };
+    let request = DeliverRequest {
+        endpoint: "team/p/dev".to_owned(),
+        body: vec![b'x'; 70_000],
+        ..DeliverRequest::default()
+    };
     let answer = gate.client().await.deliver(request).await.unwrap().into_inner();
     assert_eq!((answer.status, answer.location.as_str()), (201, "https://forge.example/1"));
     assert_eq!(answer.body, br#"{"bytes":70000,"endpoint":"team/p/dev"}"#);
-    let refused =
-        gate.client().await.deliver(DeliverRequest { endpoint: "../p".to_owned(), ..DeliverRequest::default() }).await.unwrap_err();
+    let refused = gate
+        .client()
+        .await
+        .deliver(DeliverRequest { endpoint: "../p".to_owned(), ..DeliverRequest::default() })
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
@@ -245,7 +310,11 @@ async fn stopping_ends_the_long_polls() {
     let gate = start(Vec::new(), Vec::new()).await;
     let mut client = gate.client().await;
     let version = sync(&mut client, 0, "", "").await.version;
-    let request = lockgate_api::v1::SyncRequest { version, instance: "instance-1".to_owned(), cursor: String::new() };
+    let request = lockgate_api::v1::SyncRequest {
+        version,
+        instance: "instance-1".to_owned(),
+        cursor: String::new(),
+    };
     let poll = tokio::spawn(async move { client.sync(request).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
     gate.stop.send_replace(true);
@@ -304,15 +373,20 @@ async fn on_tcp_only_listed_names_of_the_authority_pass() {
     tokio::spawn(service(&catalog, stopped).serve_tcp(listener, tls));
 
     let call = |identity: Option<(String, String)>| {
-        let mut config =
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ours.certificate.pem())).domain_name("gate.local");
+        let mut config = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(ours.certificate.pem()))
+            .domain_name("gate.local");
         if let Some((cert, key)) = identity {
             config = config.identity(Identity::from_pem(cert, key));
         }
-        let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(config).unwrap();
+        let endpoint = Endpoint::from_shared(format!("https://{address}"))
+            .unwrap()
+            .tls_config(config)
+            .unwrap();
         async move {
             let channel = endpoint.connect().await.map_err(|_| None)?;
-            let request = DeliverRequest { endpoint: "team/p/dev".to_owned(), ..DeliverRequest::default() };
+            let request =
+                DeliverRequest { endpoint: "team/p/dev".to_owned(), ..DeliverRequest::default() };
             GateClient::new(channel)
                 .deliver(request)
                 .await
@@ -321,10 +395,19 @@ async fn on_tcp_only_listed_names_of_the_authority_pass() {
         }
     };
     assert_eq!(call(Some(ours.leaf(&["envoy.local"]))).await, Ok(201));
-    assert_eq!(call(Some(ours.leaf(&["elsewhere.local", "spiffe://cluster/ns/edge"]))).await, Ok(201));
-    assert_eq!(call(Some(ours.leaf(&["elsewhere.local"]))).await, Err(Some(Code::PermissionDenied)));
+    assert_eq!(
+        call(Some(ours.leaf(&["elsewhere.local", "spiffe://cluster/ns/edge"]))).await,
+        Ok(201)
+    );
+    assert_eq!(
+        call(Some(ours.leaf(&["elsewhere.local"]))).await,
+        Err(Some(Code::PermissionDenied))
+    );
     assert_eq!(call(Some(ours.leaf(&[]))).await, Err(Some(Code::PermissionDenied)));
     for refused in [call(Some(other.leaf(&["envoy.local"]))).await, call(None).await] {
-        assert!(matches!(refused, Err(None | Some(Code::Unavailable | Code::Unknown | Code::Internal))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(None | Some(Code::Unavailable | Code::Unknown | Code::Internal))),
+            "{refused:?}"
+        );
     }
 }

@@ -1,5 +1,11 @@
 //! The JSON view, the probes and the metrics page, as a client sees them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 use std::{
     io::{Read, Write},
@@ -19,12 +25,10 @@ use lockgate::{
     pipelines::Catalog,
     store::Store,
 };
-use lockgate_core::{
-    event::Event,
-    pipeline::Pipeline,
-    promotion::{EventSummary, Intent, Promotion, PromotionId},
-    secret::Secret,
-};
+use lockgate_core::event::Event;
+use lockgate_core::pipeline::Pipeline;
+use lockgate_core::promotion::{EventSummary, Intent, Promotion, PromotionId};
+use lockgate_core::secret::Secret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -87,7 +91,8 @@ struct World {
 async fn world() -> World {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let promotions: Vec<Promotion> = (1..=5).map(|number| promotion(number, if number == 5 { "b" } else { "a" })).collect();
+    let promotions: Vec<Promotion> =
+        (1..=5).map(|number| promotion(number, if number == 5 { "b" } else { "a" })).collect();
     let ids = promotions.iter().map(|promotion| promotion.id.to_string()).collect();
     store
         .transaction(move |tx| {
@@ -98,17 +103,32 @@ async fn world() -> World {
         })
         .await
         .unwrap();
-    World { _dir: dir, api: http::api(ApiState { catalog: catalog(), store: store.clone() }), store, ids }
+    World {
+        _dir: dir,
+        api: http::api(ApiState { catalog: catalog(), store: store.clone() }),
+        store,
+        ids,
+    }
 }
 
 async fn get(router: &Router, path: &str) -> (StatusCode, String, Value) {
-    let response = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let response =
+        router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
     let (status, kind) = (
         response.status(),
-        response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned()).unwrap_or_default(),
+        response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .map(|kind| kind.to_str().unwrap().to_owned())
+            .unwrap_or_default(),
     );
     let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    (status, kind, serde_json::from_slice(&body).unwrap_or_else(|_| Value::String(String::from_utf8(body.to_vec()).unwrap())))
+    (
+        status,
+        kind,
+        serde_json::from_slice(&body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8(body.to_vec()).unwrap())),
+    )
 }
 
 fn names(list: &Value) -> Vec<String> {
@@ -131,11 +151,19 @@ async fn pipelines_are_listed_by_namespace_and_in_pages() {
     let world = world().await;
     let (status, kind, all) = get(&world.api, "/api/v1/pipelines").await;
     assert_eq!((status, kind.as_str()), (StatusCode::OK, "application/json"));
-    assert_eq!((names(&all), &all["continue"]), (vec!["team/a".into(), "team/b".into(), "zoo/c".into()], &Value::Null));
+    assert_eq!(
+        (names(&all), &all["continue"]),
+        (vec!["team/a".into(), "team/b".into(), "zoo/c".into()], &Value::Null)
+    );
     assert_eq!(names(&get(&world.api, "/api/v1/pipelines?namespace=zoo").await.2), ["zoo/c"]);
     let first = get(&world.api, "/api/v1/pipelines?limit=2").await.2;
     assert_eq!(names(&first).len(), 2);
-    let rest = get(&world.api, &format!("/api/v1/pipelines?limit=2&continue={}", first["continue"].as_str().unwrap())).await.2;
+    let rest = get(
+        &world.api,
+        &format!("/api/v1/pipelines?limit=2&continue={}", first["continue"].as_str().unwrap()),
+    )
+    .await
+    .2;
     assert_eq!((names(&rest), &rest["continue"]), (vec!["zoo/c".to_owned()], &Value::Null));
 }
 
@@ -143,7 +171,10 @@ async fn pipelines_are_listed_by_namespace_and_in_pages() {
 async fn a_pipeline_shows_what_is_configured_and_what_is_wrong_but_no_key() {
     let world = world().await;
     let (_, _, a) = get(&world.api, "/api/v1/pipelines/team/a").await;
-    assert_eq!(a["appRef"], json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "a"}));
+    assert_eq!(
+        a["appRef"],
+        json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "a"})
+    );
     assert_eq!(
         a["environments"],
         json!([
@@ -152,11 +183,18 @@ async fn a_pipeline_shows_what_is_configured_and_what_is_wrong_but_no_key() {
         ])
     );
     assert!(
-        a["problems"].as_array().unwrap().iter().any(|problem| problem["message"].as_str().unwrap().contains("shares a key")),
+        a["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|problem| problem["message"].as_str().unwrap().contains("shares a key")),
         "{a}"
     );
     let (_, _, c) = get(&world.api, "/api/v1/pipelines/zoo/c").await;
-    assert!(c["problems"][0]["message"].as_str().unwrap().contains("there is no Secret zoo/hmac"), "{c}");
+    assert!(
+        c["problems"][0]["message"].as_str().unwrap().contains("there is no Secret zoo/hmac"),
+        "{c}"
+    );
     assert!(!format!("{a}{c}").contains(KEY));
 }
 
@@ -164,12 +202,28 @@ async fn a_pipeline_shows_what_is_configured_and_what_is_wrong_but_no_key() {
 async fn promotions_come_newest_first_filtered_and_in_pages() {
     let world = world().await;
     let versions = |list: &Value| {
-        list["items"].as_array().unwrap().iter().map(|item| item["version"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["version"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(versions(&get(&world.api, "/api/v1/promotions").await.2), ["1.0.5", "1.0.4", "1.0.3", "1.0.2", "1.0.1"]);
+    assert_eq!(
+        versions(&get(&world.api, "/api/v1/promotions").await.2),
+        ["1.0.5", "1.0.4", "1.0.3", "1.0.2", "1.0.1"]
+    );
     assert_eq!(versions(&get(&world.api, "/api/v1/promotions?pipeline=b").await.2), ["1.0.5"]);
     assert!(versions(&get(&world.api, "/api/v1/promotions?environment=dev").await.2).is_empty());
-    assert_eq!(versions(&get(&world.api, "/api/v1/promotions?state=WaitingApproval&namespace=team&limit=500").await.2).len(), 5);
+    assert_eq!(
+        versions(
+            &get(&world.api, "/api/v1/promotions?state=WaitingApproval&namespace=team&limit=500")
+                .await
+                .2
+        )
+        .len(),
+        5
+    );
     let (mut seen, mut path) = (Vec::new(), "/api/v1/promotions?limit=2".to_owned());
     loop {
         let page = get(&world.api, &path).await.2;
@@ -183,7 +237,8 @@ async fn promotions_come_newest_first_filtered_and_in_pages() {
 #[tokio::test]
 async fn one_promotion_has_the_fields_of_the_contract() {
     let world = world().await;
-    let (status, _, promotion) = get(&world.api, &format!("/api/v1/promotions/{}", world.ids[0])).await;
+    let (status, _, promotion) =
+        get(&world.api, &format!("/api/v1/promotions/{}", world.ids[0])).await;
     assert_eq!(status, StatusCode::OK);
     for field in [
         "id",
@@ -242,11 +297,20 @@ async fn wrong_questions_get_problem_documents() {
         ("/", 404),
     ] {
         let (got, kind, problem) = get(&world.api, path).await;
-        assert_eq!((got.as_u16(), kind.as_str()), (status, "application/problem+json"), "{path}: {problem}");
+        assert_eq!(
+            (got.as_u16(), kind.as_str()),
+            (status, "application/problem+json"),
+            "{path}: {problem}"
+        );
         assert_eq!(problem["status"], status);
         assert!(!problem["detail"].as_str().unwrap().is_empty());
     }
-    let response = world.api.clone().oneshot(Request::delete("/api/v1/promotions").body(Body::empty()).unwrap()).await.unwrap();
+    let response = world
+        .api
+        .clone()
+        .oneshot(Request::delete("/api/v1/promotions").body(Body::empty()).unwrap())
+        .await
+        .unwrap();
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert!(response.headers().contains_key(header::ALLOW));
 }
@@ -263,7 +327,11 @@ async fn ready_means_serving_and_a_store_that_writes() {
     assert_eq!((status, &body["ready"]), (StatusCode::OK, &Value::Bool(true)));
     stage.send_replace(Stage::Stopping);
     assert_eq!(get(&probes, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(get(&probes, "/healthz").await.0, StatusCode::OK, "a process that stops is not to be killed");
+    assert_eq!(
+        get(&probes, "/healthz").await.0,
+        StatusCode::OK,
+        "a process that stops is not to be killed"
+    );
 }
 
 #[tokio::test]
@@ -271,7 +339,10 @@ async fn the_metrics_page_counts_promotions_and_pipelines() {
     let world = world().await;
     let page = http::metrics(Metrics::new(), catalog(), world.store.clone());
     let (status, kind, text) = get(&page, "/metrics").await;
-    assert_eq!((status, kind.as_str()), (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        (status, kind.as_str()),
+        (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8")
+    );
     let text = text.as_str().unwrap();
     for line in [
         "lockgate_promotions{state=\"WaitingApproval\"} 5",
@@ -292,16 +363,25 @@ async fn a_listener_answers_and_ends_when_told() {
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        stream.write_all(b"GET /api/v1/pipelines HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        stream
+            .write_all(b"GET /api/v1/pipelines HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
     });
     let answer = answer.await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("cache-control: no-store"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("cache-control: no-store"),
+        "{answer}"
+    );
     let idle = TcpStream::connect(address).unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     stop.send_replace(true);
-    tokio::time::timeout(Duration::from_secs(3), served).await.expect("an idle client must not hold the end up").unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(3), served)
+        .await
+        .expect("an idle client must not hold the end up")
+        .unwrap()
+        .unwrap();
     drop(idle);
 }

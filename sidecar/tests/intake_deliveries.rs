@@ -1,5 +1,11 @@
 //! One delivery, from its signature to its answer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod world;
 
@@ -8,10 +14,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lockgate::pipelines::Catalog;
 use lockgate_core::pipeline::Pipeline;
-use lockgate_core::reply::Reply;
+use lockgate_edge::reply::Reply;
 use serde_json::{Value, json};
 use world::{
-    KEY, Options, Repo, World, delivery, event, git_strategy, hmac, json_of, manifest, pipeline, pipeline_with, secret, success,
+    KEY, Options, Repo, World, delivery, event, git_strategy, hmac, json_of, manifest, pipeline,
+    pipeline_with, secret, success,
 };
 
 fn notifying() -> Pipeline {
@@ -19,30 +26,42 @@ fn notifying() -> Pipeline {
 }
 
 fn counted(world: &World, outcome: &str) -> bool {
-    world
-        .metrics
-        .text()
-        .unwrap()
-        .lines()
-        .any(|line| line.starts_with(&format!("lockgate_deliveries_total{{outcome=\"{outcome}\"}}")) && !line.ends_with(" 0"))
+    world.metrics.text().unwrap().lines().any(|line| {
+        line.starts_with(&format!("lockgate_deliveries_total{{outcome=\"{outcome}\"}}"))
+            && !line.ends_with(" 0")
+    })
 }
 
 #[tokio::test]
 async fn a_genuine_event_becomes_a_commit_and_the_answer_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.0.0"))]);
-    let options = Options { public_url: Some("https://lockgate.example.com".to_owned()), ..Options::default() };
-    let world = World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "direct"))], vec![hmac()], options);
+    let options = Options {
+        public_url: Some("https://lockgate.example.com".to_owned()),
+        ..Options::default()
+    };
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "direct"))],
+        vec![hmac()],
+        options,
+    );
     let reply = world.deliver("podinfo", &success("1.2.3")).await;
     let body = json_of(&reply);
     assert_eq!(reply.status, 202, "{body}");
     let promotion = &body["promotion"];
     assert_eq!(promotion["state"], "Done");
     assert_eq!((&promotion["revision"], &promotion["version"]), (&json!("1.2.3"), &json!("1.2.3")));
-    assert_eq!((&promotion["from"], &promotion["to"], &promotion["branch"]), (&json!("dev"), &json!("prod"), &json!("main")));
+    assert_eq!(
+        (&promotion["from"], &promotion["to"], &promotion["branch"]),
+        (&json!("dev"), &json!("prod"), &json!("main"))
+    );
     assert_eq!(promotion["commit"], repo.git(&["rev-parse", "main"]).unwrap().trim());
     assert_eq!(repo.show("main", "prod.yaml").unwrap(), manifest("podinfo", "1.2.3"));
-    let location = format!("https://lockgate.example.com/api/v1/promotions/{}", promotion["id"].as_str().unwrap());
+    let location = format!(
+        "https://lockgate.example.com/api/v1/promotions/{}",
+        promotion["id"].as_str().unwrap()
+    );
     assert_eq!(reply.location, Some(location));
     assert!(counted(&world, "accepted"));
     world.stop().await;
@@ -69,8 +88,12 @@ async fn the_same_delivery_again_gets_the_first_answer_byte_for_byte() {
 async fn many_copies_at_once_join_the_first_and_promote_once() {
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.0.0"))]);
-    let world =
-        World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "direct"))], vec![hmac()], Options::default());
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "direct"))],
+        vec![hmac()],
+        Options::default(),
+    );
     let body = success("1.2.3");
     let replies = futures::future::join_all((0..20).map(|_| world.deliver("podinfo", &body))).await;
     assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:?}");
@@ -88,7 +111,10 @@ async fn what_the_sidecar_cannot_verify_is_a_503_that_is_not_remembered() {
         delivery("podinfo", "dev", &body, "another key of 32 bytes, which is not it"),
         delivery("unknown", "dev", &body, KEY),
         delivery("podinfo", "unknown", &body, KEY),
-        lockgate::intake::Delivery { signature: "".into(), ..delivery("podinfo", "dev", &body, KEY) },
+        lockgate::intake::Delivery {
+            signature: "".into(),
+            ..delivery("podinfo", "dev", &body, KEY)
+        },
     ];
     for delivery in bad {
         let reply = world.intake.deliver(delivery.clone(), Timestamp::now()).await;
@@ -105,7 +131,9 @@ async fn a_key_that_is_not_yet_known_is_read_from_its_file_at_once() {
     let files = dir.path().join("pipelines");
     std::fs::create_dir(&files).unwrap();
     let secret = |key: &str| {
-        format!("apiVersion: v1\nkind: Secret\nmetadata: {{namespace: team, name: hmac}}\nstringData:\n  hmac-key: {key}\n")
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{namespace: team, name: hmac}}\nstringData:\n  hmac-key: {key}\n"
+        )
     };
     std::fs::write(files.join("secret.yaml"), secret(KEY)).unwrap();
     let pipeline = "apiVersion: pipelines.weave.works/v1alpha1\nkind: Pipeline\nmetadata: {namespace: team, name: podinfo}\nspec:\n  appRef: {apiVersion: helm.toolkit.fluxcd.io/v2, kind: HelmRelease, name: podinfo}\n  environments:\n  - name: dev\n    targets: [{namespace: dev}]\n  - name: prod\n    targets: [{namespace: prod}]\n  promotion:\n    strategy: {secretRef: {name: hmac}, notification: {}}\n";
@@ -116,7 +144,10 @@ async fn a_key_that_is_not_yet_known_is_read_from_its_file_at_once() {
     assert_eq!(world.deliver("podinfo", &success("1.0.0")).await.status, 202);
     let rotated = "fedcba9876543210fedcba9876543210";
     std::fs::write(files.join("secret.yaml"), secret(rotated)).unwrap();
-    let reply = world.intake.deliver(delivery("podinfo", "dev", &success("1.1.0"), rotated), Timestamp::now()).await;
+    let reply = world
+        .intake
+        .deliver(delivery("podinfo", "dev", &success("1.1.0"), rotated), Timestamp::now())
+        .await;
     assert_eq!(reply.status, 202);
     world.stop().await;
 }
@@ -125,7 +156,8 @@ async fn a_key_that_is_not_yet_known_is_read_from_its_file_at_once() {
 async fn the_same_body_under_the_same_key_elsewhere_is_the_constant_401() {
     let dir = tempfile::tempdir().unwrap();
     let other = pipeline("other", &json!({"notification": {}}));
-    let world = World::start(dir.path(), vec![notifying(), other], vec![hmac()], Options::default());
+    let world =
+        World::start(dir.path(), vec![notifying(), other], vec![hmac()], Options::default());
     let body = success("1.2.3");
     assert_eq!(world.deliver("podinfo", &body).await.status, 202);
     assert_eq!(world.deliver("other", &body).await, Reply::unauthorized());
@@ -154,7 +186,8 @@ async fn two_pipelines_with_keys_of_their_own_follow_one_application() {
     let world = World::start(dir.path(), vec![notifying(), other], secrets, Options::default());
     let body = success("1.2.3");
     assert_eq!(world.deliver("podinfo", &body).await.status, 202);
-    let reply = world.intake.deliver(delivery("other", "dev", &body, other_key), Timestamp::now()).await;
+    let reply =
+        world.intake.deliver(delivery("other", "dev", &body, other_key), Timestamp::now()).await;
     assert_eq!(json_of(&reply)["promotion"]["state"], "Done");
     assert_eq!(world.all().await.len(), 2);
     world.stop().await;
@@ -165,7 +198,8 @@ async fn each_refusal_has_its_status_and_starts_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::start(dir.path(), vec![notifying()], vec![hmac()], Options::default());
     let object = |changes: &[(&str, &str)]| {
-        let mut object: Value = serde_json::from_slice::<Value>(&success("1")).unwrap()["involvedObject"].clone();
+        let mut object: Value =
+            serde_json::from_slice::<Value>(&success("1")).unwrap()["involvedObject"].clone();
         changes.iter().for_each(|(key, value)| object[*key] = json!(value));
         json!({"involvedObject": object})
     };
@@ -176,10 +210,20 @@ async fn each_refusal_has_its_status_and_starts_nothing() {
         ("too old", event("1.0.0", &at(-11 * 60)), 401, "stale"),
         ("too new", event("1.0.0", &at(3 * 60)), 401, "stale"),
         ("another name", event("1.0.0", &object(&[("name", "other")])), 422, "unprocessable"),
-        ("another namespace", event("1.0.0", &object(&[("namespace", "prod")])), 422, "unprocessable"),
+        (
+            "another namespace",
+            event("1.0.0", &object(&[("namespace", "prod")])),
+            422,
+            "unprocessable",
+        ),
         ("no revision", event("1.0.0", &json!({"metadata": null})), 422, "unprocessable"),
         ("a hostile revision", event("1.0.0\"\n", &json!({})), 422, "unprocessable"),
-        ("a failed upgrade", event("1.0.0", &json!({"severity": "error", "reason": "UpgradeFailed"})), 202, "nothing"),
+        (
+            "a failed upgrade",
+            event("1.0.0", &json!({"severity": "error", "reason": "UpgradeFailed"})),
+            202,
+            "nothing",
+        ),
         ("a rollback", event("1.0.0", &json!({"reason": "RollbackSucceeded"})), 202, "nothing"),
     ] {
         let reply = world.deliver("podinfo", &body).await;
@@ -192,9 +236,15 @@ async fn each_refusal_has_its_status_and_starts_nothing() {
     }
     let reply = world
         .intake
-        .deliver(delivery("podinfo", "prod", &event("1.0.0", &object(&[("namespace", "prod")])), KEY), Timestamp::now())
+        .deliver(
+            delivery("podinfo", "prod", &event("1.0.0", &object(&[("namespace", "prod")])), KEY),
+            Timestamp::now(),
+        )
         .await;
-    assert_eq!((reply.status, json_of(&reply)["detail"].as_str()), (422, Some("cannot promote beyond last environment prod")));
+    assert_eq!(
+        (reply.status, json_of(&reply)["detail"].as_str()),
+        (422, Some("cannot promote beyond last environment prod"))
+    );
     assert!(world.all().await.is_empty());
     world.stop().await;
 }
@@ -203,13 +253,20 @@ async fn each_refusal_has_its_status_and_starts_nothing() {
 async fn a_permanent_failure_within_the_wait_is_a_500_that_is_repeated_without_a_new_attempt() {
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::at(dir.path(), &[("prod.yaml", "no: marker\n")]);
-    let world =
-        World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "branch"))], vec![hmac()], Options::default());
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "branch"))],
+        vec![hmac()],
+        Options::default(),
+    );
     let body = success("1.2.3");
     let first = world.deliver("podinfo", &body).await;
     assert_eq!(first.status, 500);
     let text = String::from_utf8(first.body.clone()).unwrap();
-    assert!(!text.contains("marker") && !text.contains(dir.path().to_str().unwrap()), "internals in {text}");
+    assert!(
+        !text.contains("marker") && !text.contains(dir.path().to_str().unwrap()),
+        "internals in {text}"
+    );
     repo.commit(&[("prod.yaml", &manifest("podinfo", "1.0.0"))], "add the marker");
     assert_eq!(world.deliver("podinfo", &body).await, first);
     let failed = world.all().await.remove(0);
@@ -242,7 +299,12 @@ async fn a_manual_gate_waits_and_a_newer_revision_takes_its_place() {
 async fn a_strategy_that_is_not_built_is_accepted_and_waits() {
     let dir = tempfile::tempdir().unwrap();
     let strategy = json!({"webhook": {"url": "https://ci.example.com/hook"}});
-    let world = World::start(dir.path(), vec![pipeline("podinfo", &strategy)], vec![hmac()], Options::default());
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &strategy)],
+        vec![hmac()],
+        Options::default(),
+    );
     let started = Instant::now();
     let promotion = world.promote("podinfo", "1.0.0").await;
     assert!(started.elapsed() < Options::default().wait);
@@ -257,7 +319,12 @@ async fn a_promotion_that_takes_longer_than_the_wait_is_a_202_and_goes_on() {
     let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.0.0"))]);
     repo.hook("pre-receive", "sleep 1");
     let options = Options { wait: Duration::from_millis(200), ..Options::default() };
-    let world = World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "direct"))], vec![hmac()], options);
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "direct"))],
+        vec![hmac()],
+        options,
+    );
     let body = success("1.2.3");
     let reply = world.deliver("podinfo", &body).await;
     let promotion = json_of(&reply)["promotion"].clone();
@@ -277,13 +344,25 @@ async fn unsigned_events_pass_only_where_the_installation_says_so() {
             "promotion": {"strategy": {"notification": {}}}}
     });
     let open = Pipeline::from_value(&document).unwrap().value;
-    for (allowed, status) in [(vec!["team/open"], 202), (vec!["team/podinfo"], 503), (vec![], 503)] {
+    for (allowed, status) in [(vec!["team/open"], 202), (vec!["team/podinfo"], 503), (vec![], 503)]
+    {
         let options = Options { allow_unsigned: allowed.clone(), ..Options::default() };
         // `podinfo` names a Secret that does not exist: allowing it must not open it.
         let world = World::start(dir.path(), vec![open.clone(), notifying()], vec![], options);
-        let unsigned = |name| lockgate::intake::Delivery { signature: "".into(), ..delivery(name, "dev", &success("1.0.0"), KEY) };
-        assert_eq!(world.intake.deliver(unsigned("open"), Timestamp::now()).await.status, status, "{allowed:?}");
-        assert_eq!(world.intake.deliver(unsigned("podinfo"), Timestamp::now()).await.status, 503, "{allowed:?}");
+        let unsigned = |name| lockgate::intake::Delivery {
+            signature: "".into(),
+            ..delivery(name, "dev", &success("1.0.0"), KEY)
+        };
+        assert_eq!(
+            world.intake.deliver(unsigned("open"), Timestamp::now()).await.status,
+            status,
+            "{allowed:?}"
+        );
+        assert_eq!(
+            world.intake.deliver(unsigned("podinfo"), Timestamp::now()).await.status,
+            503,
+            "{allowed:?}"
+        );
         world.stop().await;
     }
 }

@@ -1,10 +1,16 @@
 //! The watched folder: what counts, what stays, what is said about it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use lockgate::pipelines::{Catalog, Severity, Snapshot};
-use lockgate_core::endpoint::{Endpoint, PipelineKey};
+use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use tempfile::TempDir;
 
 fn pipeline(name: &str, extra: &str) -> String {
@@ -14,7 +20,9 @@ fn pipeline(name: &str, extra: &str) -> String {
 }
 
 fn secret(name: &str, key: &str) -> String {
-    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}-hmac, namespace: team}}\nstringData:\n  hmac-key: {key}\n")
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}-hmac, namespace: team}}\nstringData:\n  hmac-key: {key}\n"
+    )
 }
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -33,13 +41,22 @@ fn keys(snapshot: &Snapshot, name: &str) -> Vec<Vec<u8>> {
 }
 
 fn errors(snapshot: &Snapshot) -> Vec<String> {
-    snapshot.problems().iter().filter(|problem| problem.severity == Severity::Error).map(ToString::to_string).collect()
+    snapshot
+        .problems()
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
 fn pipelines_and_secrets_of_all_files_count() {
     let dir = TempDir::new().unwrap();
-    fs::write(dir.path().join("a.yaml"), format!("{}---\n{}", pipeline("one", ""), secret("one", KEY))).unwrap();
+    fs::write(
+        dir.path().join("a.yaml"),
+        format!("{}---\n{}", pipeline("one", ""), secret("one", KEY)),
+    )
+    .unwrap();
     fs::create_dir(dir.path().join("more")).unwrap();
     fs::write(dir.path().join("more/b.yml"), pipeline("two", "")).unwrap();
     fs::write(dir.path().join("ignored.txt"), "not: [yaml").unwrap();
@@ -49,11 +66,11 @@ fn pipelines_and_secrets_of_all_files_count() {
     assert!(has(&snapshot, "one") && has(&snapshot, "two"));
     assert_eq!(keys(&snapshot, "one"), [KEY.as_bytes()]);
     assert!(keys(&snapshot, "two").is_empty());
-    let about_two: Vec<String> = snapshot.problems_of(&"team/two".parse().unwrap()).map(ToString::to_string).collect();
+    let about_two: Vec<String> =
+        snapshot.problems_of(&"team/two".parse().unwrap()).map(ToString::to_string).collect();
     assert!(
-        about_two
-            .iter()
-            .any(|text| text.contains("more/b.yml:7: spec.environments[0]") && text.contains("there is no Secret team/two-hmac")),
+        about_two.iter().any(|text| text.contains("more/b.yml:7: spec.environments[0]")
+            && text.contains("there is no Secret team/two-hmac")),
         "{about_two:?}"
     );
 }
@@ -77,7 +94,11 @@ fn a_broken_file_keeps_its_last_good_version_and_is_a_problem() {
     let invalid = catalog.reload_now();
     assert!(has(&invalid, "one"));
     assert_eq!(keys(&invalid, "one").len(), 1, "the file is broken, so its Secret stays too");
-    assert!(errors(&invalid).iter().any(|error| error.contains("a.yaml:15: spec.promotion")), "{:?}", errors(&invalid));
+    assert!(
+        errors(&invalid).iter().any(|error| error.contains("a.yaml:15: spec.promotion")),
+        "{:?}",
+        errors(&invalid)
+    );
 
     fs::write(&file, pipeline("other", "")).unwrap();
     let good = catalog.reload_now();
@@ -90,7 +111,10 @@ fn what_is_good_in_a_broken_file_counts_at_the_first_start() {
     let dir = TempDir::new().unwrap();
     fs::write(
         dir.path().join("a.yaml"),
-        format!("{}---\nkind: Pipeline\nmetadata: {{name: bad, namespace: team}}\n", pipeline("one", "")),
+        format!(
+            "{}---\nkind: Pipeline\nmetadata: {{name: bad, namespace: team}}\n",
+            pipeline("one", "")
+        ),
     )
     .unwrap();
     let snapshot = open(dir.path()).snapshot();
@@ -106,7 +130,8 @@ fn the_same_name_twice_is_an_error_on_both_and_the_last_good_one_stays() {
     fs::write(dir.path().join("p.yaml"), pipeline("one", "")).unwrap();
     assert_eq!(keys(&catalog.reload_now(), "one").len(), 1);
 
-    fs::write(dir.path().join("b.yaml"), secret("one", "another-key-0123456789-0123456789")).unwrap();
+    fs::write(dir.path().join("b.yaml"), secret("one", "another-key-0123456789-0123456789"))
+        .unwrap();
     let twice = catalog.reload_now();
     let errors = errors(&twice);
     assert_eq!(errors.len(), 2, "{errors:?}");
@@ -121,8 +146,11 @@ fn the_same_name_twice_is_an_error_on_both_and_the_last_good_one_stays() {
 fn a_list_as_kubectl_writes_it_loads() {
     let dir = TempDir::new().unwrap();
     let indent = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
-    let list =
-        format!("apiVersion: v1\nkind: List\nitems:\n  -\n{}  -\n{}", indent(&pipeline("one", "")), indent(&secret("one", KEY)));
+    let list = format!(
+        "apiVersion: v1\nkind: List\nitems:\n  -\n{}  -\n{}",
+        indent(&pipeline("one", "")),
+        indent(&secret("one", KEY))
+    );
     fs::write(dir.path().join("list.yaml"), list).unwrap();
     let snapshot = open(dir.path()).snapshot();
     assert_eq!(errors(&snapshot), Vec::<String>::new());
@@ -173,7 +201,8 @@ fn no_problem_ever_shows_a_secrets_value() {
 #[tokio::test]
 async fn a_change_is_seen_within_a_second_also_when_kubernetes_swaps_a_link() {
     let dir = TempDir::new().unwrap();
-    let (mount, first, second) = (dir.path().join("mount"), dir.path().join("mount/..1"), dir.path().join("mount/..2"));
+    let (mount, first, second) =
+        (dir.path().join("mount"), dir.path().join("mount/..1"), dir.path().join("mount/..2"));
     fs::create_dir_all(&first).unwrap();
     fs::create_dir_all(&second).unwrap();
     fs::write(first.join("s.yaml"), secret("one", KEY)).unwrap();
@@ -191,16 +220,25 @@ async fn a_change_is_seen_within_a_second_also_when_kubernetes_swaps_a_link() {
     fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
     let rotated = tokio::time::timeout(
         Duration::from_secs(1),
-        snapshots.wait_for(|snapshot| keys(snapshot, "one") == [b"rotated-0123456789abcdef0123456789".to_vec()]),
+        snapshots.wait_for(|snapshot| {
+            keys(snapshot, "one") == [b"rotated-0123456789abcdef0123456789".to_vec()]
+        }),
     );
     drop(rotated.await.expect("the swap was not seen").unwrap());
 
     fs::write(mount.join("q.yaml"), pipeline("two", "")).unwrap();
-    let added = tokio::time::timeout(Duration::from_secs(1), snapshots.wait_for(|snapshot| has(snapshot, "two")));
+    let added = tokio::time::timeout(
+        Duration::from_secs(1),
+        snapshots.wait_for(|snapshot| has(snapshot, "two")),
+    );
     drop(added.await.expect("the new file was not seen").unwrap());
 
     let quiet = catalog.snapshot().version;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(catalog.snapshot().version, quiet, "reading the folder must not look like a change of it");
+    assert_eq!(
+        catalog.snapshot().version,
+        quiet,
+        "reading the folder must not look like a change of it"
+    );
     task.abort();
 }

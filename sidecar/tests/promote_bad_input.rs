@@ -1,5 +1,12 @@
-//! What is wrong with a Pipeline, a Secret, a token or a repository: a status that says which and what to do, and an event that is kept.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+//! What is wrong with a Pipeline, a Secret, a token or a repository: a status that says which and
+//! what to do, and an event that is kept.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod world;
 
@@ -23,13 +30,25 @@ fn failed(promotion: &Promotion) -> (FailureReason, &str) {
     }
 }
 
-/// A promotion that fails for good, with these settings and Secret; then the repair, after which it goes on by itself.
-async fn fails(forge: &FakeForge, more: Value, forge_secret: Option<Secret>, reason: FailureReason, words: &[&str]) {
+/// A promotion that fails for good, with these settings and Secret; then the repair, after which it
+/// goes on by itself.
+async fn fails(
+    forge: &FakeForge,
+    more: Value,
+    forge_secret: Option<Secret>,
+    reason: FailureReason,
+    words: &[&str],
+) {
     let dir = folder();
     let mut secrets = vec![hmac()];
     secrets.extend(forge_secret);
     let options = Options { recheck: Duration::from_millis(100), ..forge.options() };
-    let world = World::start(dir.path(), vec![pipeline("podinfo", &forge.strategy(&more))], secrets, options);
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &forge.strategy(&more))],
+        secrets,
+        options,
+    );
     let body = world::success("1.2.3");
     let reply = world.deliver("podinfo", &body).await;
     assert_eq!(reply.status, 500, "{reason}");
@@ -44,9 +63,10 @@ async fn fails(forge: &FakeForge, more: Value, forge_secret: Option<Secret>, rea
     // Kept: as soon as the Pipeline and its Secret are right it is carried out.
     forge.forgive();
     std::fs::remove_file(forge.path().join("hooks/pre-receive")).ok();
-    world
-        .catalog
-        .replace(vec![pipeline("podinfo", &forge.strategy(&json!({"labels": ["repaired"]})))], vec![hmac(), forge.secret()]);
+    world.catalog.replace(
+        vec![pipeline("podinfo", &forge.strategy(&json!({"labels": ["repaired"]})))],
+        vec![hmac(), forge.secret()],
+    );
     if forge.tip("main").is_some() {
         world.until(promotion.id, "PullRequestOpen").await;
     }
@@ -56,14 +76,32 @@ async fn fails(forge: &FakeForge, more: Value, forge_secret: Option<Secret>, rea
 #[tokio::test]
 async fn a_wrong_address_is_a_failure_that_shows_the_right_forms() {
     for (path, kind, words) in [
-        (Some("manifests"), "gitea", &["is not an address of a gitea repository", "https://HOST[/PATH]/OWNER/REPOSITORY"][..]),
-        (Some(REPOSITORY), "azure-devops", &["is not an address of a azure-devops repository", "_git"][..]),
+        (
+            Some("manifests"),
+            "gitea",
+            &["is not an address of a gitea repository", "https://HOST[/PATH]/OWNER/REPOSITORY"][..],
+        ),
+        (
+            Some(REPOSITORY),
+            "azure-devops",
+            &["is not an address of a azure-devops repository", "_git"][..],
+        ),
         (None, "gitea", &["git.allowInsecure"][..]),
     ] {
         let forge = forge().await;
         let root = forge.address.trim_end_matches(REPOSITORY);
-        let url = path.map_or_else(|| "http://elsewhere.example/org/repo".to_owned(), |path| format!("{root}{path}"));
-        fails(&forge, json!({"url": url, "type": kind}), Some(forge.secret()), FailureReason::InvalidRepositoryUrl, words).await;
+        let url = path.map_or_else(
+            || "http://elsewhere.example/org/repo".to_owned(),
+            |path| format!("{root}{path}"),
+        );
+        fails(
+            &forge,
+            json!({"url": url, "type": kind}),
+            Some(forge.secret()),
+            FailureReason::InvalidRepositoryUrl,
+            words,
+        )
+        .await;
     }
 }
 
@@ -84,26 +122,56 @@ async fn a_missing_secret_or_key_is_named() {
     ] {
         fails(&forge().await, json!({}), secret, reason, &[words]).await;
     }
-    fails(&forge().await, json!({"secretRef": {"name": "gone"}}), None, FailureReason::SecretMissing, &["team/gone"]).await;
+    fails(
+        &forge().await,
+        json!({"secretRef": {"name": "gone"}}),
+        None,
+        FailureReason::SecretMissing,
+        &["team/gone"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_token_that_git_refuses_is_told_from_one_that_the_forge_refuses() {
     let wrong = Some(secret("forge", &json!({"token": "wrong"})));
-    fails(&forge().await, json!({}), wrong, FailureReason::AuthenticationFailed, &["the repository refused the credentials"]).await;
+    fails(
+        &forge().await,
+        json!({}),
+        wrong,
+        FailureReason::AuthenticationFailed,
+        &["the repository refused the credentials"],
+    )
+    .await;
     for (fault, reason, words) in [
-        (Fault::AuthenticationFailed, FailureReason::AuthenticationFailed, "the credentials were refused"),
+        (
+            Fault::AuthenticationFailed,
+            FailureReason::AuthenticationFailed,
+            "the credentials were refused",
+        ),
         (
             Fault::PermissionDenied { right: "pull request write", detail: "forbidden".to_owned() },
             FailureReason::PermissionDenied,
             "token lacks pull request write",
         ),
-        (Fault::NotFound("forge.example/org/manifests".to_owned()), FailureReason::RepositoryNotFound, "the token may not see it"),
-        (Fault::Invalid("base is locked".to_owned()), FailureReason::ForgeRefused, "base is locked"),
+        (
+            Fault::NotFound("forge.example/org/manifests".to_owned()),
+            FailureReason::RepositoryNotFound,
+            "the token may not see it",
+        ),
+        (
+            Fault::Invalid("base is locked".to_owned()),
+            FailureReason::ForgeRefused,
+            "base is locked",
+        ),
     ] {
         let forge = forge().await;
         forge.refuse("create", fault);
-        let words = ["create on forge.example/org/manifests", words, "branch promotion-team-podinfo-prod is pushed"];
+        let words = [
+            "create on forge.example/org/manifests",
+            words,
+            "branch promotion-team-podinfo-prod is pushed",
+        ];
         fails(&forge, json!({}), Some(forge.secret()), reason, &words).await;
     }
 }
@@ -113,24 +181,43 @@ async fn a_repository_that_cannot_take_it_is_described() {
     let forge_with = async |path: &str, text: &str| FakeForge::start(&[(path, text)]).await;
     let gone = json!({"baseBranch": "release"});
     let forge = forge().await;
-    fails(&forge, gone, Some(forge.secret()), FailureReason::BaseBranchNotFound, &["branch release does not exist"]).await;
+    fails(
+        &forge,
+        gone,
+        Some(forge.secret()),
+        FailureReason::BaseBranchNotFound,
+        &["branch release does not exist"],
+    )
+    .await;
 
     let empty = forge_with("a.yaml", "a: 1\n").await;
     empty.host.git(REPOSITORY, &["update-ref", "-d", "refs/heads/main"]);
-    fails(&empty, json!({}), Some(empty.secret()), FailureReason::BaseBranchNotFound, &["branch main does not exist"]).await;
+    fails(
+        &empty,
+        json!({}),
+        Some(empty.secret()),
+        FailureReason::BaseBranchNotFound,
+        &["branch main does not exist"],
+    )
+    .await;
 
     let protected = crate::forge().await;
     hook(&protected.path(), "pre-receive", "echo 'protected branch' >&2; exit 1");
     let words = ["the server refused the push to promotion-team-podinfo-prod", "protected branch"];
-    fails(&protected, json!({}), Some(protected.secret()), FailureReason::PushRejected, &words).await;
+    fails(&protected, json!({}), Some(protected.secret()), FailureReason::PushRejected, &words)
+        .await;
 }
 
 /// Fails for want of a marker; the repair is a commit.
 async fn finds_no_marker(forge: &FakeForge, words: &[&str]) {
     let dir = folder();
     let options = Options { recheck: Duration::from_millis(100), ..forge.options() };
-    let world =
-        World::start(dir.path(), vec![pipeline("podinfo", &forge.strategy(&json!({})))], vec![hmac(), forge.secret()], options);
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &forge.strategy(&json!({})))],
+        vec![hmac(), forge.secret()],
+        options,
+    );
     let promotion = world.promote("podinfo", "1.2.3").await;
     let (reason, message) = failed(&promotion);
     assert_eq!(reason, FailureReason::MarkerNotFound);
@@ -138,7 +225,12 @@ async fn finds_no_marker(forge: &FakeForge, words: &[&str]) {
         assert!(message.contains(word), "{word:?} is not in {message:?}");
     }
     assert_eq!((forge.calls(), forge.tip("promotion-team-podinfo-prod")), (vec![], None));
-    forge.host.commit(REPOSITORY, "main", &[("right.yaml", &manifest("podinfo", "1.0.0"))], "add the marker");
+    forge.host.commit(
+        REPOSITORY,
+        "main",
+        &[("right.yaml", &manifest("podinfo", "1.0.0"))],
+        "add the marker",
+    );
     world.until(promotion.id, "PullRequestOpen").await;
     world.stop().await;
 }
@@ -151,7 +243,8 @@ async fn without_a_usable_marker_the_files_that_were_passed_over_are_named() {
 
     let large = format!("{}{}", manifest("podinfo", "1.0.0"), "# padding\n".repeat(500_000));
     let large = FakeForge::start(&[("large.yaml", &large)]).await;
-    finds_no_marker(&large, &[marker, "passed over large.yaml: the file is larger than 4 MiB"]).await;
+    finds_no_marker(&large, &[marker, "passed over large.yaml: the file is larger than 4 MiB"])
+        .await;
 
     let link = FakeForge::start(&[("real.txt", &manifest("podinfo", "1.0.0"))]).await;
     let work = folder();
@@ -161,7 +254,11 @@ async fn without_a_usable_marker_the_files_that_were_passed_over_are_named() {
     world::git(work.path(), &["add", "-A"]);
     world::git(work.path(), &["commit", "-q", "-m", "links"]);
     world::git(work.path(), &["push", "-q", "origin", "HEAD:main"]);
-    finds_no_marker(&link, &[marker, "passed over link.yaml: the file is a symbolic link", "outside.yaml"]).await;
+    finds_no_marker(
+        &link,
+        &[marker, "passed over link.yaml: the file is a symbolic link", "outside.yaml"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -197,7 +294,10 @@ async fn a_blob_of_a_gigabyte_is_refused_by_name_and_the_promotion_goes_on_witho
     assert_eq!(reason, FailureReason::UnsupportedRepository, "{message}");
     assert!(message.contains("more than 256 MiB"), "{message}");
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak: u64 = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok()).unwrap();
+    let peak: u64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap();
     assert!(peak < 900 * 1024, "it was unpacked: {peak} kB");
     git(&["push", "-q", "-f", "origin", &format!("{before}:main")]);
     world.until(promotion.id, "PullRequestOpen").await;
@@ -208,13 +308,21 @@ async fn a_blob_of_a_gigabyte_is_refused_by_name_and_the_promotion_goes_on_witho
 async fn an_apps_promotion_goes_on_once_its_marker_is_there() {
     let dir = folder();
     let forge = FakeForge::start(&[("prod.yaml", &manifest("another", "1.0.0"))]).await;
-    let app = secret("forge", &json!({"githubAppID": "7", "githubAppInstallationID": "8", "githubAppPrivateKey": "pem"}));
+    let app = secret(
+        "forge",
+        &json!({"githubAppID": "7", "githubAppInstallationID": "8", "githubAppPrivateKey": "pem"}),
+    );
     let pipelines = vec![pipeline("podinfo", &forge.strategy(&json!({"type": "github"})))];
     let options = Options { recheck: Duration::from_millis(100), ..forge.options() };
     let world = World::start(dir.path(), pipelines, vec![hmac(), app], options);
     let promotion = world.promote("podinfo", "1.2.3").await;
     assert_eq!(failed(&promotion).0, FailureReason::MarkerNotFound);
-    forge.host.commit(REPOSITORY, "main", &[("podinfo.yaml", &manifest("podinfo", "1.0.0"))], "add the marker");
+    forge.host.commit(
+        REPOSITORY,
+        "main",
+        &[("podinfo.yaml", &manifest("podinfo", "1.0.0"))],
+        "add the marker",
+    );
     world.until(promotion.id, "PullRequestOpen").await;
     world.stop().await;
 }
@@ -229,7 +337,9 @@ async fn the_answer_does_not_wait_for_what_cannot_come_in_time() {
     let started = Instant::now();
     let promotion = world.promote("podinfo", "1.2.3").await;
     assert!(started.elapsed() < Duration::from_secs(300));
-    let State::Pending { last_error: Some(failure), .. } = &promotion.state else { panic!("{:?}", promotion.state) };
+    let State::Pending { last_error: Some(failure), .. } = &promotion.state else {
+        panic!("{:?}", promotion.state)
+    };
     assert_eq!((failure.reason, forge.calls()), (FailureReason::RateLimited, vec!["create"]));
     world.stop().await;
 }
@@ -251,14 +361,24 @@ async fn what_keeps_a_pull_request_from_being_followed_is_shown_and_goes_away_ag
         shown(&it)["message"].as_str().unwrap().to_owned()
     };
     forge.refuse("look", Fault::AuthenticationFailed);
-    assert!(shows("AuthenticationFailed").await.contains("look on forge.example/org/manifests: the credentials were refused"));
+    assert!(
+        shows("AuthenticationFailed")
+            .await
+            .contains("look on forge.example/org/manifests: the credentials were refused")
+    );
     assert_eq!(shows("").await, "");
     world.catalog.replace(vec![pipeline("podinfo", &forge.strategy(&json!({})))], vec![hmac()]);
     assert_eq!(shows("SecretMissing").await, "Secret team/forge does not exist");
     let elsewhere = forge.address.replace("org/manifests", "org/other");
-    world.catalog.replace(vec![pipeline("podinfo", &forge.strategy(&json!({"url": elsewhere})))], vec![hmac(), forge.secret()]);
+    world.catalog.replace(
+        vec![pipeline("podinfo", &forge.strategy(&json!({"url": elsewhere})))],
+        vec![hmac(), forge.secret()],
+    );
     assert!(shows("PipelineChanged").await.contains("the pipeline names 127.0.0.1/org/other now"));
-    world.catalog.replace(vec![pipeline("podinfo", &forge.strategy(&json!({})))], vec![hmac(), forge.secret()]);
+    world.catalog.replace(
+        vec![pipeline("podinfo", &forge.strategy(&json!({})))],
+        vec![hmac(), forge.secret()],
+    );
     forge.merge(1);
     world.until(promotion.id, "Merged").await;
     world.stop().await;

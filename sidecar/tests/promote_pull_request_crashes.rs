@@ -1,5 +1,12 @@
-//! A process that dies between any two requests of a promotion by pull request: the next one finds what exists and goes on.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+//! A process that dies between any two requests of a promotion by pull request: the next one finds
+//! what exists and goes on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod world;
 
@@ -21,7 +28,12 @@ async fn forge() -> FakeForge {
 fn start(dir: &tempfile::TempDir, forge: &FakeForge, more: &Value, wait: Duration) -> World {
     let poll = Poll { min: Duration::from_millis(50), max: Duration::from_millis(100) };
     let options = Options { wait, poll, ..forge.options() };
-    World::start(dir.path(), vec![pipeline("podinfo", &forge.strategy(more))], vec![hmac(), forge.secret()], options)
+    World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &forge.strategy(more))],
+        vec![hmac(), forge.secret()],
+        options,
+    )
 }
 
 fn number(promotion: &Promotion) -> u64 {
@@ -36,7 +48,8 @@ enum Meanwhile {
     Closes,
 }
 
-/// Kills at request `index` of the promotion of 1.2.0, before or after the forge has done it, and starts again. False: there are not so many requests.
+/// Kills at request `index` of the promotion of 1.2.0, before or after the forge has done it, and
+/// starts again. False: there are not so many requests.
 async fn crash(older: bool, more: &Value, index: usize, after: bool, meanwhile: Meanwhile) -> bool {
     let (dir, forge) = (folder(), forge().await);
     let case = format!("older: {older}, request {index}, after: {after}, {meanwhile:?}");
@@ -68,9 +81,17 @@ async fn crash(older: bool, more: &Value, index: usize, after: bool, meanwhile: 
     }
     forge.take_calls();
     let world = start(&dir, &forge, more, Duration::from_secs(10));
-    let promotion = world.all().await.into_iter().find(|promotion| promotion.revision.as_str() == "1.2.0").unwrap();
-    let now =
-        world.until_it(promotion.id, "through", |it| !matches!(it.state, State::Pending { .. } | State::Running { .. })).await;
+    let promotion = world
+        .all()
+        .await
+        .into_iter()
+        .find(|promotion| promotion.revision.as_str() == "1.2.0")
+        .unwrap();
+    let now = world
+        .until_it(promotion.id, "through", |it| {
+            !matches!(it.state, State::Pending { .. } | State::Running { .. })
+        })
+        .await;
     let requests = forge.take_work();
     let untouched = opened == 0 || meanwhile == Meanwhile::Nothing;
     if untouched {
@@ -97,14 +118,19 @@ async fn crash(older: bool, more: &Value, index: usize, after: bool, meanwhile: 
 
 /// A person ended the pull request while the process was dead.
 fn check_ended(forge: &FakeForge, now: &Promotion, older: bool, meanwhile: Meanwhile, case: &str) {
-    // Closing or merging what still says 1.1.0 says nothing about 1.2.0, unless 1.2.0 was on its branch.
+    // Closing or merging what still says 1.1.0 says nothing about 1.2.0, unless 1.2.0 was on its
+    // branch.
     let said_ours = forge.pull(1).seen.body.contains(&now.id.to_string());
     match (meanwhile, said_ours) {
         (Meanwhile::Merges, true) => assert_eq!(now.state.name(), "Merged", "{case}"),
         (Meanwhile::Closes, true) => assert_eq!(now.state.name(), "Closed", "{case}"),
         (_, false) => {
             assert!(older, "{case}");
-            assert!(matches!(now.state.name(), "PullRequestOpen" | "Merged" | "Closed"), "{case}: {:?}", now.state);
+            assert!(
+                matches!(now.state.name(), "PullRequestOpen" | "Merged" | "Closed"),
+                "{case}: {:?}",
+                now.state
+            );
         }
         (Meanwhile::Nothing, _) => unreachable!("{case}"),
     }
@@ -195,14 +221,19 @@ async fn a_pull_request_that_the_search_does_not_show_is_found_when_the_forge_na
 #[tokio::test]
 async fn a_branch_without_its_pull_request_is_named_until_the_reason_is_gone() {
     let (dir, forge) = (folder(), forge().await);
-    forge.refuse("create", Fault::PermissionDenied { right: "pull request write", detail: "no".to_owned() });
+    forge.refuse(
+        "create",
+        Fault::PermissionDenied { right: "pull request write", detail: "no".to_owned() },
+    );
     let world = start(&dir, &forge, &json!({}), Duration::from_secs(10));
     let promotion = world.promote("podinfo", "1.2.0").await;
     let State::Failed(failure) = &promotion.state else { panic!("{:?}", promotion.state) };
     assert_eq!(failure.reason, FailureReason::PermissionDenied);
     assert_eq!(
         failure.message,
-        format!("create on forge.example/org/manifests: token lacks pull request write: no; branch {BRANCH} is pushed")
+        format!(
+            "create on forge.example/org/manifests: token lacks pull request write: no; branch {BRANCH} is pushed"
+        )
     );
     let tip = forge.tip(BRANCH);
     world.stop().await;
@@ -221,7 +252,12 @@ async fn what_a_reviewer_commits_before_the_pull_request_could_be_noted_is_kept(
     forge.stopped().await;
     world.kill(dir.path()).await;
     forge.go_on();
-    let theirs = forge.host.commit(world::forge::REPOSITORY, BRANCH, &[("values.yaml", "replicas: 2\n")], "raise the replicas");
+    let theirs = forge.host.commit(
+        world::forge::REPOSITORY,
+        BRANCH,
+        &[("values.yaml", "replicas: 2\n")],
+        "raise the replicas",
+    );
     let world = start(&dir, &forge, &json!({}), Duration::from_secs(10));
     let open = world.until(promotion.id, "PullRequestOpen").await;
     assert_eq!((number(&open), forge.pulls().len(), forge.tip(BRANCH)), (1, 1, Some(theirs)));

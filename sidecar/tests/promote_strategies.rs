@@ -1,5 +1,12 @@
-//! Promotions carried out: real repositories, real receivers, and a process that is killed on the way.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+//! Promotions carried out: real repositories, real receivers, and a process that is killed on the
+//! way.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod world;
 
@@ -31,16 +38,28 @@ const BRANCH: &str = "promotion-team-podinfo-prod";
 #[tokio::test]
 async fn the_branch_has_one_commit_on_the_base_that_changes_one_line() {
     let dir = tempfile::tempdir().unwrap();
-    let repo = Repo::at(dir.path(), &[("apps/prod.yaml", &manifest("podinfo", "1.0.0")), ("apps/dev.yaml", "a: 1\n")]);
-    let world =
-        World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "branch"))], vec![hmac()], Options::default());
+    let repo = Repo::at(
+        dir.path(),
+        &[("apps/prod.yaml", &manifest("podinfo", "1.0.0")), ("apps/dev.yaml", "a: 1\n")],
+    );
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "branch"))],
+        vec![hmac()],
+        Options::default(),
+    );
     let promotion = world.promote("podinfo", "1.2.3").await;
     let detail = done(&promotion);
     assert_eq!(detail.branch.as_deref(), Some(BRANCH));
     assert_eq!(detail.commit.as_deref(), Some(repo.git(&["rev-parse", BRANCH]).unwrap().trim()));
     assert_eq!(repo.git(&["rev-list", "--count", &format!("main..{BRANCH}")]).unwrap().trim(), "1");
     assert_eq!(
-        repo.git(&["diff", "--stat", "--format=", "main", BRANCH]).unwrap().lines().last().unwrap().trim(),
+        repo.git(&["diff", "--stat", "--format=", "main", BRANCH])
+            .unwrap()
+            .lines()
+            .last()
+            .unwrap()
+            .trim(),
         "1 file changed, 1 insertion(+), 1 deletion(-)"
     );
     assert_eq!(repo.show(BRANCH, "apps/prod.yaml").unwrap(), manifest("podinfo", "1.2.3"));
@@ -59,8 +78,12 @@ async fn the_branch_has_one_commit_on_the_base_that_changes_one_line() {
 async fn a_newer_revision_rebuilds_our_branch_from_the_tip_of_the_base() {
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.0.0"))]);
-    let world =
-        World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "branch"))], vec![hmac()], Options::default());
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "branch"))],
+        vec![hmac()],
+        Options::default(),
+    );
     done(&world.promote("podinfo", "1.1.0").await);
     repo.commit(&[("other.yaml", "x: 1\n")], "meanwhile");
     done(&world.promote("podinfo", "1.2.0").await);
@@ -73,8 +96,12 @@ async fn a_newer_revision_rebuilds_our_branch_from_the_tip_of_the_base() {
 async fn a_branch_with_somebodys_commits_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.0.0"))]);
-    let world =
-        World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "branch"))], vec![hmac()], Options::default());
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "branch"))],
+        vec![hmac()],
+        Options::default(),
+    );
     done(&world.promote("podinfo", "1.1.0").await);
     repo.commit_on(BRANCH, &[("fix.yaml", "x: 1\n")], "a fix by hand");
     let tip = repo.git(&["rev-parse", BRANCH]);
@@ -93,12 +120,19 @@ async fn a_branch_of_another_destination_sends_us_to_our_other_name() {
     let theirs = "Promote\n\nLockgate-Promotion: 0193f6a1-5b3c-7c21-8e0c-1f1d6f5f7c21\nLockgate-Target: team-podinfo/x/prod";
     repo.commit_on(BRANCH, &[("x.yaml", "x: 1\n")], theirs);
     let tip = repo.git(&["rev-parse", BRANCH]);
-    let world =
-        World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "branch"))], vec![hmac()], Options::default());
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "branch"))],
+        vec![hmac()],
+        Options::default(),
+    );
     for revision in ["1.1.0", "1.2.0"] {
         let promotion = world.promote("podinfo", revision).await;
         let branch = done(&promotion).branch.clone().unwrap();
-        assert!(branch.starts_with(&format!("{BRANCH}-")) && branch.len() == BRANCH.len() + 9, "{branch}");
+        assert!(
+            branch.starts_with(&format!("{BRANCH}-")) && branch.len() == BRANCH.len() + 9,
+            "{branch}"
+        );
         assert_eq!(repo.show(&branch, "prod.yaml").unwrap(), manifest("podinfo", revision));
     }
     assert_eq!(repo.git(&["rev-parse", BRANCH]), tip);
@@ -110,7 +144,12 @@ async fn a_missing_marker_is_named_and_the_promotion_goes_on_once_it_is_there() 
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("another", "1.0.0"))]);
     let options = Options { recheck: Duration::from_millis(100), ..Options::default() };
-    let world = World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "direct"))], vec![hmac()], options);
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "direct"))],
+        vec![hmac()],
+        options,
+    );
     let promotion = world.promote("podinfo", "1.2.3").await;
     let (reason, message) = failed(&promotion);
     assert_eq!(reason, FailureReason::MarkerNotFound);
@@ -133,7 +172,8 @@ async fn a_base_branch_that_appears_later_is_noticed() {
     let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.0.0"))]);
     let strategy = json!({"git": {"url": repo.url(), "baseBranch": "trunk", "push": "direct"}});
     let options = Options { recheck: Duration::from_millis(100), ..Options::default() };
-    let world = World::start(dir.path(), vec![pipeline("podinfo", &strategy)], vec![hmac()], options);
+    let world =
+        World::start(dir.path(), vec![pipeline("podinfo", &strategy)], vec![hmac()], options);
     let promotion = world.promote("podinfo", "1.2.3").await;
     assert_eq!(failed(&promotion).0, FailureReason::BaseBranchNotFound);
     repo.commit_on("trunk", &[("other.yaml", "x: 1\n")], "trunk begins");
@@ -147,10 +187,17 @@ async fn nothing_to_change_is_a_result_and_no_commit() {
     for push in ["branch", "direct"] {
         let dir = tempfile::tempdir().unwrap();
         let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.2.3"))]);
-        let world =
-            World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, push))], vec![hmac()], Options::default());
+        let world = World::start(
+            dir.path(),
+            vec![pipeline("podinfo", &git_strategy(&repo, push))],
+            vec![hmac()],
+            Options::default(),
+        );
         let promotion = world.promote("podinfo", "1.2.3").await;
-        assert_eq!(done(&promotion), &DoneDetail { commit: None, branch: None, message: "already at 1.2.3".to_owned() });
+        assert_eq!(
+            done(&promotion),
+            &DoneDetail { commit: None, branch: None, message: "already at 1.2.3".to_owned() }
+        );
         assert_eq!(repo.git(&["rev-list", "--count", "--all"]).unwrap().trim(), "1");
         world.stop().await;
     }
@@ -161,7 +208,12 @@ async fn direct_pushes_survive_races_with_other_people() {
     let dir = tempfile::tempdir().unwrap();
     let repo = Arc::new(Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.0.0"))]));
     let options = Options { wait: Duration::from_secs(30), ..Options::default() };
-    let world = World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "direct"))], vec![hmac()], options);
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "direct"))],
+        vec![hmac()],
+        options,
+    );
     let people = tokio::task::spawn_blocking({
         let repo = Arc::clone(&repo);
         move || (0..25).for_each(|n| repo.commit_retrying(&format!("other-{n}.yaml")))
@@ -204,7 +256,8 @@ async fn what_was_pushed_before_a_crash_is_found_and_not_made_again() {
         let world = World::start(dir.path(), pipelines, vec![hmac()], Options::default());
         let again = world.until(promotion.id, "Done").await;
         assert_eq!(done(&again).commit, commit, "{push}");
-        let after: u32 = repo.git(&["rev-list", "--count", "--all"]).unwrap().trim().parse().unwrap();
+        let after: u32 =
+            repo.git(&["rev-list", "--count", "--all"]).unwrap().trim().parse().unwrap();
         assert_eq!(after, before.trim().parse::<u32>().unwrap() + 1, "{push}");
         world.stop().await;
     }
@@ -214,17 +267,26 @@ async fn what_was_pushed_before_a_crash_is_found_and_not_made_again() {
 async fn one_repository_is_worked_on_by_one_promotion_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let names = ["a", "b", "c"];
-    let files: Vec<(String, String)> = names.iter().map(|name| (format!("{name}.yaml"), manifest(name, "1.0.0"))).collect();
-    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let files: Vec<(String, String)> =
+        names.iter().map(|name| (format!("{name}.yaml"), manifest(name, "1.0.0"))).collect();
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let repo = Repo::at(dir.path(), &files);
     let log = dir.path().join("pushes");
-    repo.hook("pre-receive", &format!("echo begin >>{0}; sleep 0.2; echo end >>{0}", log.display()));
-    let pipelines = names.iter().map(|name| pipeline(name, &git_strategy(&repo, "branch"))).collect();
+    repo.hook(
+        "pre-receive",
+        &format!("echo begin >>{0}; sleep 0.2; echo end >>{0}", log.display()),
+    );
+    let pipelines =
+        names.iter().map(|name| pipeline(name, &git_strategy(&repo, "branch"))).collect();
     let mut secrets = vec![hmac()];
     secrets.push(secret("unused", &json!({"x": "y"})));
     let world = World::start(dir.path(), pipelines, secrets, Options::default());
     let bodies: Vec<Vec<u8>> = names.iter().map(|_| world::success("1.1.0")).collect();
-    let replies = futures::future::join_all(names.iter().zip(&bodies).map(|(name, body)| world.deliver(name, body))).await;
+    let replies = futures::future::join_all(
+        names.iter().zip(&bodies).map(|(name, body)| world.deliver(name, body)),
+    )
+    .await;
     assert!(replies.iter().all(|reply| reply.status == 202));
     assert_eq!(std::fs::read_to_string(log).unwrap(), "begin\nend\n".repeat(3));
     world.stop().await;
@@ -250,8 +312,13 @@ async fn a_failed_promotion_is_taken_up_when_its_pipeline_or_secret_changes() {
     world.stop().await;
 }
 
-async fn until_failed_with(world: &World, promotion: &Promotion, reason: FailureReason) -> Promotion {
-    let failed = |it: &Promotion| matches!(&it.state, State::Failed(failure) if failure.reason == reason);
+async fn until_failed_with(
+    world: &World,
+    promotion: &Promotion,
+    reason: FailureReason,
+) -> Promotion {
+    let failed =
+        |it: &Promotion| matches!(&it.state, State::Failed(failure) if failure.reason == reason);
     world.until_it(promotion.id, reason.as_str(), failed).await
 }
 
@@ -279,16 +346,29 @@ async fn a_notification_is_done_with_any_2xx_or_429_and_never_sent_twice() {
     for status in [StatusCode::OK, StatusCode::ACCEPTED, StatusCode::TOO_MANY_REQUESTS] {
         let dir = tempfile::tempdir().unwrap();
         let (address, bodies) = receiver(vec![status]).await;
-        let world =
-            World::start(dir.path(), notifying(), vec![hmac()], Options { notification: Some(address), ..Options::default() });
+        let world = World::start(
+            dir.path(),
+            notifying(),
+            vec![hmac()],
+            Options { notification: Some(address), ..Options::default() },
+        );
         let promotion = world.promote("podinfo", "1.2.3").await;
-        assert_eq!(done(&promotion).message, "Promote pipeline team/podinfo to prod with version 1.2.3");
+        assert_eq!(
+            done(&promotion).message,
+            "Promote pipeline team/podinfo to prod with version 1.2.3"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
         let bodies = bodies.lock().unwrap().clone();
         assert_eq!(bodies.len(), 1, "{status}");
         assert_eq!(bodies[0]["metadata"]["pipelines.weave.works/version"], "1.2.3");
         let events = world.store.events_after(0, 100).await.unwrap();
-        assert!(events.iter().any(|(_, entry)| entry.kind == "Promote" && entry.message == done(&promotion).message), "{events:?}");
+        assert!(
+            events
+                .iter()
+                .any(|(_, entry)| entry.kind == "Promote"
+                    && entry.message == done(&promotion).message),
+            "{events:?}"
+        );
         world.stop().await;
     }
 }
@@ -296,8 +376,18 @@ async fn a_notification_is_done_with_any_2xx_or_429_and_never_sent_twice() {
 #[tokio::test]
 async fn passing_errors_are_retried_and_others_are_not() {
     let dir = tempfile::tempdir().unwrap();
-    let (address, bodies) = receiver(vec![StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::ACCEPTED]).await;
-    let world = World::start(dir.path(), notifying(), vec![hmac()], Options { notification: Some(address), ..Options::default() });
+    let (address, bodies) = receiver(vec![
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::ACCEPTED,
+    ])
+    .await;
+    let world = World::start(
+        dir.path(),
+        notifying(),
+        vec![hmac()],
+        Options { notification: Some(address), ..Options::default() },
+    );
     let promotion = world.promote("podinfo", "1.2.3").await;
     world.until(promotion.id, "Done").await;
     assert_eq!(bodies.lock().unwrap().len(), 3);
@@ -305,7 +395,12 @@ async fn passing_errors_are_retried_and_others_are_not() {
 
     let dir = tempfile::tempdir().unwrap();
     let (address, bodies) = receiver(vec![StatusCode::BAD_REQUEST]).await;
-    let world = World::start(dir.path(), notifying(), vec![hmac()], Options { notification: Some(address), ..Options::default() });
+    let world = World::start(
+        dir.path(),
+        notifying(),
+        vec![hmac()],
+        Options { notification: Some(address), ..Options::default() },
+    );
     let promotion = world.promote("podinfo", "1.2.3").await;
     assert_eq!(failed(&promotion).0, FailureReason::ReceiverRefused);
     assert_eq!(bodies.lock().unwrap().len(), 1);
@@ -318,11 +413,17 @@ async fn a_receiver_that_is_away_is_waited_for() {
     let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/", away.local_addr().unwrap());
     drop(away);
-    let options = Options { notification: Some(address.clone()), wait: Duration::from_millis(300), ..Options::default() };
+    let options = Options {
+        notification: Some(address.clone()),
+        wait: Duration::from_millis(300),
+        ..Options::default()
+    };
     let world = World::start(dir.path(), notifying(), vec![hmac()], options);
     let promotion = world.promote("podinfo", "1.2.3").await;
     let tried = |it: &Promotion| matches!(it.state, State::Pending { last_error: Some(_), .. });
-    let State::Pending { last_error: Some(failure), .. } = world.until_it(promotion.id, "tried", tried).await.state else {
+    let State::Pending { last_error: Some(failure), .. } =
+        world.until_it(promotion.id, "tried", tried).await.state
+    else {
         unreachable!("it was just so")
     };
     assert_eq!(failure.reason, FailureReason::Unreachable);
@@ -337,7 +438,11 @@ async fn a_stop_gives_back_what_it_cannot_finish_and_the_next_start_goes_on() {
     let go = dir.path().join("go");
     repo.hook("pre-receive", &format!("until [ -e {} ]; do sleep 0.02; done", go.display()));
     let pipelines = vec![pipeline("podinfo", &git_strategy(&repo, "direct"))];
-    let options = Options { stop_grace: Duration::from_millis(50), wait: Duration::from_millis(400), ..Options::default() };
+    let options = Options {
+        stop_grace: Duration::from_millis(50),
+        wait: Duration::from_millis(400),
+        ..Options::default()
+    };
     let world = World::start(dir.path(), pipelines.clone(), vec![hmac()], options);
     let promotion = world.promote("podinfo", "1.2.3").await;
     world.until(promotion.id, "Running").await;
@@ -363,7 +468,12 @@ async fn a_promotion_that_is_superseded_while_it_runs_leaves_the_branch_to_the_n
     let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.0.0"))]);
     repo.hook("pre-receive", "sleep 0.4");
     let options = Options { wait: Duration::from_millis(200), ..Options::default() };
-    let world = World::start(dir.path(), vec![pipeline("podinfo", &git_strategy(&repo, "branch"))], vec![hmac()], options);
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "branch"))],
+        vec![hmac()],
+        options,
+    );
     let older = world.promote("podinfo", "1.1.0").await;
     let newer = world.promote("podinfo", "1.2.0").await;
     world.until(newer.id, "Done").await;

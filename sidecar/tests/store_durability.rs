@@ -1,5 +1,11 @@
 //! The store: what was answered is on disk, whatever happens to the process.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod world;
 
@@ -10,7 +16,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lockgate::store::{
-    Answered, DATABASE_FILE, Digest, FinishedDelivery, LOCK_FILE, NewDelivery, PromotionFilter, Store, StoreError,
+    Answered, DATABASE_FILE, Digest, FinishedDelivery, LOCK_FILE, NewDelivery, PromotionFilter,
+    Store, StoreError,
 };
 use lockgate_core::decide::{HistoryQuery, LatestState, ObjectRecord};
 use lockgate_core::promotion::{Change, Promotion, PromotionId};
@@ -49,7 +56,12 @@ fn new_delivery(endpoint: &str, number: u8, key: u8, now: Timestamp) -> NewDeliv
 }
 
 fn answer(text: &str) -> Answered {
-    Answered { status: 202, content_type: "application/json".to_owned(), location: None, body: text.as_bytes().to_vec() }
+    Answered {
+        status: 202,
+        content_type: "application/json".to_owned(),
+        location: None,
+        body: text.as_bytes().to_vec(),
+    }
 }
 
 #[tokio::test]
@@ -64,7 +76,10 @@ async fn what_was_answered_survives_a_restart() {
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.promotion(one.parse().unwrap()).await.unwrap(), Some(expected));
     let events = store.events_after(0, 10).await.unwrap();
-    assert_eq!((events[0].0, events[0].1.kind.as_str(), events[0].1.message.as_str()), (1, "Pending", "made"));
+    assert_eq!(
+        (events[0].0, events[0].1.kind.as_str(), events[0].1.message.as_str()),
+        (1, "Pending", "made")
+    );
 }
 
 #[tokio::test]
@@ -72,7 +87,10 @@ async fn a_second_process_is_told_who_holds_the_folder() {
     let dir = tempfile::tempdir().unwrap();
     let _store = Store::open(dir.path()).unwrap();
     let error = Store::open(dir.path()).err().expect("the folder is locked");
-    assert!(matches!(&error, StoreError::Locked { holder: Some(holder), .. } if *holder == std::process::id()), "{error}");
+    assert!(
+        matches!(&error, StoreError::Locked { holder: Some(holder), .. } if *holder == std::process::id()),
+        "{error}"
+    );
     assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
     assert!(dir.path().join(LOCK_FILE).exists());
 }
@@ -147,17 +165,28 @@ async fn the_first_answer_of_a_delivery_stands() {
     let delivery = new_delivery("team/a/dev", 1, 1, now);
     let endpoint = delivery.endpoint.clone();
     let waits_for: PromotionId = id().parse().unwrap();
-    store.transaction(move |tx| tx.record_delivery(&delivery, &FinishedDelivery::Running(vec![waits_for]))).await.unwrap();
+    store
+        .transaction(move |tx| {
+            tx.record_delivery(&delivery, &FinishedDelivery::Running(vec![waits_for]))
+        })
+        .await
+        .unwrap();
     let asked = endpoint.clone();
     let found = store.transaction(move |tx| tx.delivery(&asked, &digest(1), now)).await.unwrap();
     assert_eq!(found, Some(FinishedDelivery::Running(vec![waits_for])));
     for text in ["first", "second"] {
         let endpoint = endpoint.clone();
-        let stands = store.transaction(move |tx| tx.settle(&endpoint, &digest(1), answer(text), now)).await.unwrap();
+        let stands = store
+            .transaction(move |tx| tx.settle(&endpoint, &digest(1), answer(text), now))
+            .await
+            .unwrap();
         assert_eq!(stands, answer("first"));
     }
     let later = now + Duration::from_secs(61);
-    assert_eq!(store.transaction(move |tx| tx.delivery(&endpoint, &digest(1), later)).await.unwrap(), None);
+    assert_eq!(
+        store.transaction(move |tx| tx.delivery(&endpoint, &digest(1), later)).await.unwrap(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -166,13 +195,25 @@ async fn a_replay_is_the_same_body_under_the_same_key_elsewhere() {
     let store = Store::open(dir.path()).unwrap();
     let now = Timestamp::now();
     let delivery = new_delivery("team/a/dev", 1, 1, now);
-    store.transaction(move |tx| tx.record_delivery(&delivery, &FinishedDelivery::Answered(answer("x")))).await.unwrap();
-    for (endpoint, number, key, expected) in
-        [("team/b/dev", 1, 1, true), ("team/a/dev", 1, 1, false), ("team/b/dev", 1, 2, false), ("team/b/dev", 2, 1, false)]
-    {
+    store
+        .transaction(move |tx| {
+            tx.record_delivery(&delivery, &FinishedDelivery::Answered(answer("x")))
+        })
+        .await
+        .unwrap();
+    for (endpoint, number, key, expected) in [
+        ("team/b/dev", 1, 1, true),
+        ("team/a/dev", 1, 1, false),
+        ("team/b/dev", 1, 2, false),
+        ("team/b/dev", 2, 1, false),
+    ] {
         let endpoint = endpoint.parse().unwrap();
-        let replayed =
-            store.transaction(move |tx| tx.delivered_elsewhere(&endpoint, &digest(number), &[key; 16], now)).await.unwrap();
+        let replayed = store
+            .transaction(move |tx| {
+                tx.delivered_elsewhere(&endpoint, &digest(number), &[key; 16], now)
+            })
+            .await
+            .unwrap();
         assert_eq!(replayed, expected, "{number} {key}");
     }
 }
@@ -184,11 +225,21 @@ async fn expired_deliveries_are_forgotten_faster_than_new_ones_come() {
     let now = Timestamp::now();
     for number in 0..40 {
         let delivery = new_delivery("team/a/dev", number, 1, now);
-        store.transaction(move |tx| tx.record_delivery(&delivery, &FinishedDelivery::Answered(answer("x")))).await.unwrap();
+        store
+            .transaction(move |tx| {
+                tx.record_delivery(&delivery, &FinishedDelivery::Answered(answer("x")))
+            })
+            .await
+            .unwrap();
     }
     let mut forgotten = Vec::new();
     for _ in 0..4 {
-        forgotten.push(store.transaction(move |tx| tx.forget_expired(now + Duration::from_secs(61))).await.unwrap());
+        forgotten.push(
+            store
+                .transaction(move |tx| tx.forget_expired(now + Duration::from_secs(61)))
+                .await
+                .unwrap(),
+        );
     }
     assert_eq!(forgotten, [16, 16, 8, 0]);
 }
@@ -206,7 +257,8 @@ async fn history_tells_what_a_decision_asks_for() {
         resource_version: "7".to_owned(),
         target: Some("dev".parse().unwrap()),
     };
-    let (first, second, stored) = (promotion(&old, "team/a", "1.0.0"), promotion(&new, "team/a", "2.0.0"), record.clone());
+    let (first, second, stored) =
+        (promotion(&old, "team/a", "1.0.0"), promotion(&new, "team/a", "2.0.0"), record.clone());
     store
         .transaction(move |tx| {
             tx.insert_promotion(first, "")?;
@@ -227,7 +279,10 @@ async fn history_tells_what_a_decision_asks_for() {
     assert_eq!(history.deployed[&"dev".parse().unwrap()].as_str(), "2.0.0");
     let environment = &history.promotions[0];
     let latest = environment.latest.as_ref().unwrap();
-    assert_eq!((latest.id.to_string(), latest.revision.as_str(), latest.state), (new, "2.0.0", LatestState::Active));
+    assert_eq!(
+        (latest.id.to_string(), latest.revision.as_str(), latest.state),
+        (new, "2.0.0", LatestState::Active)
+    );
     assert!(environment.ever_promoted && environment.object_reported_latest);
     assert!(history.promotions[1].latest.is_none() && !history.promotions[1].ever_promoted);
 }
@@ -241,16 +296,26 @@ async fn pages_go_from_new_to_old_and_events_keep_the_last_thousand() {
         let promotion = promotion(id, if at % 2 == 0 { "team/a" } else { "team/b" }, "1.0.0");
         store.transaction(move |tx| tx.insert_promotion(promotion, "")).await.unwrap();
     }
-    let mut filter = PromotionFilter { pipeline: Some("a".to_owned()), limit: Some(3), ..PromotionFilter::default() };
+    let mut filter = PromotionFilter {
+        pipeline: Some("a".to_owned()),
+        limit: Some(3),
+        ..PromotionFilter::default()
+    };
     let first = store.promotions(filter.clone()).await.unwrap();
     filter.after = first.next;
     let second = store.promotions(filter).await.unwrap();
-    let seen: Vec<String> = first.items.iter().chain(&second.items).map(|p| p.id.to_string()).collect();
+    let seen: Vec<String> =
+        first.items.iter().chain(&second.items).map(|p| p.id.to_string()).collect();
     assert_eq!(seen, [&ids[6], &ids[4], &ids[2], &ids[0]].map(Clone::clone));
     assert!(first.next.is_some() && second.next.is_none());
 
     let noisy = promotion(&ids[0], "team/a", "1.0.0");
-    store.transaction(move |tx| (0..1100).try_for_each(|_| tx.update_promotion(noisy.clone(), "again"))).await.unwrap();
+    store
+        .transaction(move |tx| {
+            (0..1100).try_for_each(|_| tx.update_promotion(noisy.clone(), "again"))
+        })
+        .await
+        .unwrap();
     let events = store.events_after(0, 5000).await.unwrap();
     assert_eq!(events.len(), 1000);
     assert_eq!(events.last().unwrap().0, 1107);
@@ -260,7 +325,8 @@ async fn pages_go_from_new_to_old_and_events_keep_the_last_thousand() {
 #[test]
 fn victim() {
     let Ok(dir) = std::env::var("LOCKGATE_TEST_VICTIM") else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Store::open(Path::new(&dir)).unwrap();
         let writers = (0..8).map(|_| {
@@ -271,7 +337,9 @@ fn victim() {
                     let made = one.clone();
                     store.transaction(move |tx| tx.insert_promotion(made, "")).await.unwrap();
                     println!("made {}", one.id);
-                    let running = one.apply(Change::Attempted, Timestamp::now(), &RetryPolicy::default()).unwrap();
+                    let running = one
+                        .apply(Change::Attempted, Timestamp::now(), &RetryPolicy::default())
+                        .unwrap();
                     store.transaction(move |tx| tx.update_promotion(running, "")).await.unwrap();
                     println!("runs {}", one.id);
                 }
@@ -301,7 +369,8 @@ fn nothing_that_was_answered_is_lost_by_kill_9() {
         child.wait().unwrap();
         acknowledged.extend(reader.join().unwrap());
         let connection = rusqlite::Connection::open(dir.path().join(DATABASE_FILE)).unwrap();
-        let verdict: String = connection.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
+        let verdict: String =
+            connection.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
         assert_eq!(verdict, "ok");
     }
     let lines: Vec<(&str, PromotionId)> = acknowledged
@@ -316,8 +385,16 @@ fn nothing_that_was_answered_is_lost_by_kill_9() {
     runtime.block_on(async {
         let store = Store::open(dir.path()).unwrap();
         for (word, id) in lines {
-            let stored = store.promotion(id).await.unwrap().unwrap_or_else(|| panic!("{id} was acknowledged and is lost"));
-            assert!(word == "made" || stored.state.name() == "Running", "{id}: {word}, {:?}", stored.state);
+            let stored = store
+                .promotion(id)
+                .await
+                .unwrap()
+                .unwrap_or_else(|| panic!("{id} was acknowledged and is lost"));
+            assert!(
+                word == "made" || stored.state.name() == "Running",
+                "{id}: {word}, {:?}",
+                stored.state
+            );
         }
     });
 }

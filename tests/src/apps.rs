@@ -1,4 +1,5 @@
-//! The applications of a stack: for each a Pipeline dev → staging → prod, its keys, and the requests Flux would send.
+//! The applications of a stack: for each a Pipeline dev → staging → prod, its keys, and the
+//! requests Flux would send.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -177,10 +178,18 @@ impl Folder {
     /// # Errors
     /// The folder cannot be written.
     pub fn add(&self, spec: &AppSpec, namespace: &str, repository: &str) -> Result<App> {
-        let keys = ENVIRONMENTS.iter().map(|name| (*name, vec![key_for(&spec.name, name, 1)])).collect::<Vec<_>>();
+        let keys = ENVIRONMENTS
+            .iter()
+            .map(|name| (*name, vec![key_for(&spec.name, name, 1)]))
+            .collect::<Vec<_>>();
         self.write(&format!("{}-keys.yaml", spec.name), &secrets(namespace, &spec.name, &keys))?;
         self.write(&format!("{}.yaml", spec.name), &pipeline(spec, namespace, repository))?;
-        Ok(App { namespace: namespace.to_owned(), name: spec.name.clone(), folder: self.path.clone(), keys: Mutex::new(keys) })
+        Ok(App {
+            namespace: namespace.to_owned(),
+            name: spec.name.clone(),
+            folder: self.path.clone(),
+            keys: Mutex::new(keys),
+        })
     }
 }
 
@@ -192,8 +201,12 @@ pub fn key_for(app: &str, environment: &str, generation: u32) -> String {
 fn pipeline(spec: &AppSpec, namespace: &str, repository: &str) -> String {
     let name = &spec.name;
     let strategy = match &spec.strategy {
-        Strategy::GitBranch => format!("git: {{url: \"{repository}\", baseBranch: main, push: branch}}"),
-        Strategy::GitDirect => format!("git: {{url: \"{repository}\", baseBranch: main, push: direct}}"),
+        Strategy::GitBranch => {
+            format!("git: {{url: \"{repository}\", baseBranch: main, push: branch}}")
+        }
+        Strategy::GitDirect => {
+            format!("git: {{url: \"{repository}\", baseBranch: main, push: direct}}")
+        }
         Strategy::PullRequest(PullRequest { url, secret, auto_merge }) => format!(
             "pull-request: {{type: gitea, url: \"{url}\", baseBranch: main, autoMerge: {auto_merge}, secretRef: {{name: {secret}}}}}"
         ),
@@ -213,9 +226,12 @@ fn pipeline(spec: &AppSpec, namespace: &str, repository: &str) -> String {
            environments:\n"
     );
     for (position, environment) in ENVIRONMENTS.iter().enumerate() {
-        text.push_str(&format!("    - name: {environment}\n      targets: [{{namespace: {name}-{environment}}}]\n"));
+        text.push_str(&format!(
+            "    - name: {environment}\n      targets: [{{namespace: {name}-{environment}}}]\n"
+        ));
         // An endpoint's keys come from the promotion that its events start: the next environment's.
-        if let Some(reporting) = position.checked_sub(1).and_then(|before| ENVIRONMENTS.get(before)) {
+        if let Some(reporting) = position.checked_sub(1).and_then(|before| ENVIRONMENTS.get(before))
+        {
             text.push_str(&format!(
                 "      promotion:\n        strategy:\n          secretRef: {{name: {name}-{reporting}}}\n          {strategy}\n"
             ));
@@ -226,7 +242,9 @@ fn pipeline(spec: &AppSpec, namespace: &str, repository: &str) -> String {
 
 /// The text of a Secret.
 pub fn secret(namespace: &str, name: &str, data: &[(&str, &str)]) -> String {
-    let mut text = format!("---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\nstringData:\n");
+    let mut text = format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\nstringData:\n"
+    );
     for (key, value) in data {
         text.push_str(&format!("  {key}: \"{value}\"\n"));
     }
@@ -234,10 +252,13 @@ pub fn secret(namespace: &str, name: &str, data: &[(&str, &str)]) -> String {
 }
 
 fn secrets(namespace: &str, app: &str, keys: &[(&'static str, Vec<String>)]) -> String {
-    let name = |position| if position == 0 { "hmac-key".to_owned() } else { format!("hmac-key-{position}") };
+    let name = |position| {
+        if position == 0 { "hmac-key".to_owned() } else { format!("hmac-key-{position}") }
+    };
     let of_environment = |(environment, keys): &(&'static str, Vec<String>)| {
         let names: Vec<String> = (0..keys.len()).map(name).collect();
-        let data: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(keys.iter().map(String::as_str)).collect();
+        let data: Vec<(&str, &str)> =
+            names.iter().map(String::as_str).zip(keys.iter().map(String::as_str)).collect();
         secret(namespace, &format!("{app}-{environment}"), &data)
     };
     keys.iter().map(of_environment).collect()

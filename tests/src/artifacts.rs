@@ -47,7 +47,12 @@ pub fn filter() -> Result<PathBuf> {
 /// There is no such file.
 pub fn panicking_filter() -> Result<PathBuf> {
     let built = target().join("panic/wasm32-unknown-unknown/wasm/lockgate_filter.wasm");
-    existing("LOCKGATE_WASM_PANIC", built, "the filter module with the panic trigger", "make wasm-panic")
+    existing(
+        "LOCKGATE_WASM_PANIC",
+        built,
+        "the filter module with the panic trigger",
+        "make wasm-panic",
+    )
 }
 
 /// `LOCKGATE_BIN`, else the binary that `make build` builds.
@@ -63,7 +68,8 @@ pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
-/// The folder for what is fetched once per machine: `LOCKGATE_CACHE`, else `lockgate` in the user's cache folder.
+/// The folder for what is fetched once per machine: `LOCKGATE_CACHE`, else `lockgate` in the user's
+/// cache folder.
 fn cache() -> PathBuf {
     if let Some(folder) = env::var_os("LOCKGATE_CACHE") {
         return PathBuf::from(folder);

@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    SanType,
+};
 
 /// PEM files in one folder.
 #[derive(Clone, Debug)]
@@ -18,7 +21,8 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes an authority and a certificate for `localhost` and 127.0.0.1, and writes both to `folder`.
+    /// Makes an authority and a certificate for `localhost` and 127.0.0.1, and writes both to
+    /// `folder`.
     ///
     /// # Errors
     /// A file cannot be written.

@@ -39,14 +39,19 @@ impl Bootstrap {
     /// The template cannot be read, or has a placeholder that nothing here fills.
     pub fn render(&self) -> Result<String> {
         let path = Self::template();
-        let mut text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let mut text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         for (name, value) in self.values() {
             text = text.replace(&format!("${{{name}}}"), &value);
         }
         match text.find("${") {
             None => Ok(text),
             Some(at) => {
-                let rest: String = text.chars().skip(text.get(..at).unwrap_or_default().chars().count()).take(30).collect();
+                let rest: String = text
+                    .chars()
+                    .skip(text.get(..at).unwrap_or_default().chars().count())
+                    .take(30)
+                    .collect();
                 bail!("{}: nothing fills {rest:?}", path.display())
             }
         }
@@ -62,7 +67,10 @@ impl Bootstrap {
             ("PRIVATE_KEY", path(&self.certificates.private_key)),
             ("FILTER_WASM", path(&self.filter)),
             ("GATE_SOCKET", path(&self.gate_socket)),
-            ("STREAM_IDLE_TIMEOUT", format!("{:.3}s", (self.wait + Duration::from_secs(10)).as_secs_f64())),
+            (
+                "STREAM_IDLE_TIMEOUT",
+                format!("{:.3}s", (self.wait + Duration::from_secs(10)).as_secs_f64()),
+            ),
         ]
     }
 }

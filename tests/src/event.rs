@@ -38,21 +38,37 @@ impl Example {
     pub fn bytes(self) -> &'static str {
         match self {
             Self::HelmUpgraded => include_str!("../fixtures/events/helm_upgraded.json"),
-            Self::HelmInstalledPrefixed => include_str!("../fixtures/events/helm_installed_prefixed_metadata.json"),
-            Self::KustomizationReconciled => include_str!("../fixtures/events/kustomization_reconciled.json"),
+            Self::HelmInstalledPrefixed => {
+                include_str!("../fixtures/events/helm_installed_prefixed_metadata.json")
+            }
+            Self::KustomizationReconciled => {
+                include_str!("../fixtures/events/kustomization_reconciled.json")
+            }
             Self::HelmRolledBack => include_str!("../fixtures/events/helm_rolled_back.json"),
-            Self::KustomizationProgressing => include_str!("../fixtures/events/kustomization_progressing.json"),
+            Self::KustomizationProgressing => {
+                include_str!("../fixtures/events/kustomization_progressing.json")
+            }
         }
     }
 
     /// The signature that was recorded with the bytes.
     pub fn signature(self) -> &'static str {
         match self {
-            Self::HelmUpgraded => "sha256=861d1ff76b2c4668997e86e1dd99c1b00bd2bd0aa8434bf230964d084b90907a",
-            Self::HelmInstalledPrefixed => "sha256=1dd524e60630a568b470c4c96b4e53dc95ad25f0b20d41cad89de198f49af9ee",
-            Self::KustomizationReconciled => "sha256=13992bb7002a9dad1b006a75f9d8fb889a267cfd1509f5f5d8cdb9bad3e7f75d",
-            Self::HelmRolledBack => "sha256=8ae7605e0eb83de906cc835948e36db532f893b13fbb096fa61ad2ec11d94478",
-            Self::KustomizationProgressing => "sha256=16147f2fe255b79076ffac1e2644914b9b78fd166e4a7f8199bbe34df18a35cb",
+            Self::HelmUpgraded => {
+                "sha256=861d1ff76b2c4668997e86e1dd99c1b00bd2bd0aa8434bf230964d084b90907a"
+            }
+            Self::HelmInstalledPrefixed => {
+                "sha256=1dd524e60630a568b470c4c96b4e53dc95ad25f0b20d41cad89de198f49af9ee"
+            }
+            Self::KustomizationReconciled => {
+                "sha256=13992bb7002a9dad1b006a75f9d8fb889a267cfd1509f5f5d8cdb9bad3e7f75d"
+            }
+            Self::HelmRolledBack => {
+                "sha256=8ae7605e0eb83de906cc835948e36db532f893b13fbb096fa61ad2ec11d94478"
+            }
+            Self::KustomizationProgressing => {
+                "sha256=16147f2fe255b79076ffac1e2644914b9b78fd166e4a7f8199bbe34df18a35cb"
+            }
         }
     }
 }
@@ -99,13 +115,18 @@ impl Event {
                 kind: "HelmRelease".to_owned(),
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
-                uid: format!("5b3c4f0e-6a0e-4a5f-8e0c-{:012x}", fnv(&format!("{namespace}/{name}"))),
+                uid: format!(
+                    "5b3c4f0e-6a0e-4a5f-8e0c-{:012x}",
+                    fnv(&format!("{namespace}/{name}"))
+                ),
                 api_version: "helm.toolkit.fluxcd.io/v2".to_owned(),
                 resource_version: Timestamp::now().as_millisecond().to_string(),
             },
             severity: "info".to_owned(),
             timestamp: seconds(Timestamp::now()),
-            message: format!("Helm upgrade succeeded for release {namespace}/{name}.v8 with chart {name}@{revision}"),
+            message: format!(
+                "Helm upgrade succeeded for release {namespace}/{name}.v8 with chart {name}@{revision}"
+            ),
             reason: "UpgradeSucceeded".to_owned(),
             metadata: BTreeMap::from([
                 ("app-version".to_owned(), revision.to_owned()),
@@ -176,7 +197,9 @@ fn seconds(time: Timestamp) -> String {
 
 /// A stable number for a name, so that one object keeps one uid.
 fn fnv(name: &str) -> u64 {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     hash & 0xffff_ffff_ffff
 }
 
@@ -197,7 +220,11 @@ mod tests {
     #[test]
     fn recorded_signatures_are_what_this_key_gives() {
         for example in Example::ALL {
-            assert_eq!(sign(Example::KEY, example.bytes().as_bytes()), example.signature(), "{example:?}");
+            assert_eq!(
+                sign(Example::KEY, example.bytes().as_bytes()),
+                example.signature(),
+                "{example:?}"
+            );
         }
         let with_newline = [Example::KEY, b"\n"].concat();
         assert_eq!(

@@ -34,28 +34,53 @@ impl Gitea {
     /// Sets one up and waits until it answers: a few seconds.
     ///
     /// # Errors
-    /// The binary is missing (the text names the make target), or it does not start (the text holds its log).
+    /// The binary is missing (the text names the make target), or it does not start (the text holds
+    /// its log).
     pub fn start() -> Result<Self> {
         let binary = artifacts::gitea()?;
-        let folder = tempfile::Builder::new().prefix("lockgate-gitea-").tempdir_in("/tmp").context("a temporary folder")?;
+        let folder = tempfile::Builder::new()
+            .prefix("lockgate-gitea-")
+            .tempdir_in("/tmp")
+            .context("a temporary folder")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let settings = folder.path().join("app.ini");
         let static_root = binary.parent().context("a folder of Gitea")?;
         fs::write(&settings, configuration(folder.path(), static_root, address))?;
         let command = |arguments: &[&str]| {
             let mut command = Command::new(&binary);
-            command.args(arguments).arg("--config").arg(&settings).current_dir(folder.path()).env("GITEA_WORK_DIR", folder.path());
+            command
+                .args(arguments)
+                .arg("--config")
+                .arg(&settings)
+                .current_dir(folder.path())
+                .env("GITEA_WORK_DIR", folder.path());
             command.env("HOME", folder.path()).env("GIT_CONFIG_NOSYSTEM", "1");
             command
         };
         run(command(&["migrate"]))?;
-        let mut create = command(&["admin", "user", "create", "--admin", "--username", ADMINISTRATOR, "--password", PASSWORD]);
-        create.args(["--email", "boss@example.org", "--must-change-password=false", "--access-token"]);
+        let mut create = command(&[
+            "admin",
+            "user",
+            "create",
+            "--admin",
+            "--username",
+            ADMINISTRATOR,
+            "--password",
+            PASSWORD,
+        ]);
+        create.args([
+            "--email",
+            "boss@example.org",
+            "--must-change-password=false",
+            "--access-token",
+        ]);
         let text = run(create)?;
         let token = text.split_whitespace().last().unwrap_or_default().to_owned();
         ensure!(token.len() == 40, "no token in: {text}");
-        let mut process = Process::start("gitea", command(&["web"]), &folder.path().join("gitea.log"))?;
-        process.wait_until("ready", START, || Ok(plain_get(address, "/api/healthz")?.status == 200))?;
+        let mut process =
+            Process::start("gitea", command(&["web"]), &folder.path().join("gitea.log"))?;
+        process
+            .wait_until("ready", START, || Ok(plain_get(address, "/api/healthz")?.status == 200))?;
         Ok(Self { process, address, token, folder })
     }
 
@@ -106,14 +131,20 @@ impl Gitea {
         self.api("POST", "/admin/users", Some(&user)).map(drop)
     }
 
-    /// Makes a token of a user that [`Gitea::create_user`] made, such as with `["write:repository", "write:issue"]`.
+    /// Makes a token of a user that [`Gitea::create_user`] made, such as with `["write:repository",
+    /// "write:issue"]`.
     ///
     /// # Errors
     /// Gitea refuses.
     pub fn create_token(&self, user: &str, scopes: &[&str]) -> Result<String> {
         let path = format!("/users/{user}/tokens");
         let basic = format!("Basic {}", BASE64.encode(format!("{user}:{PASSWORD}")));
-        let answer = self.send("POST", &path, &basic, Some(&json!({"name": scopes.join(" "), "scopes": scopes})))?;
+        let answer = self.send(
+            "POST",
+            &path,
+            &basic,
+            Some(&json!({"name": scopes.join(" "), "scopes": scopes})),
+        )?;
         let token = expect("POST", &path, &answer)?;
         Ok(token.get("sha1").and_then(Value::as_str).context("a token")?.to_owned())
     }
@@ -150,7 +181,8 @@ impl Gitea {
         self.api("POST", &format!("/orgs/{organization}/repos"), Some(&repository)).map(drop)
     }
 
-    /// Protects a branch: nobody pushes to it, and nothing is merged into it before these checks have succeeded.
+    /// Protects a branch: nobody pushes to it, and nothing is merged into it before these checks
+    /// have succeeded.
     ///
     /// # Errors
     /// Gitea refuses.
@@ -161,7 +193,8 @@ impl Gitea {
         self.api("POST", &format!("/repos/{path}/branch_protections"), Some(&rule)).map(drop)
     }
 
-    /// Pushes one commit that writes these files to a branch, which begins at `main` if it is new. The commit.
+    /// Pushes one commit that writes these files to a branch, which begins at `main` if it is new.
+    /// The commit.
     ///
     /// # Errors
     /// git fails; the text holds what it said.
@@ -204,10 +237,21 @@ impl Gitea {
     /// # Errors
     /// Gitea refuses.
     pub fn close(&self, path: &str, number: u64) -> Result<()> {
-        self.api("PATCH", &format!("/repos/{path}/pulls/{number}"), Some(&json!({"state": "closed"}))).map(drop)
+        self.api(
+            "PATCH",
+            &format!("/repos/{path}/pulls/{number}"),
+            Some(&json!({"state": "closed"})),
+        )
+        .map(drop)
     }
 
-    fn send(&self, method: &str, path: &str, authorization: &str, body: Option<&Value>) -> Result<Answer> {
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        authorization: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let headers = [("authorization", authorization), ("content-type", "application/json")];
         plain(self.address, method, &format!("/api/v1{path}"), &headers, body.as_bytes())

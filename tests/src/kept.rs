@@ -45,7 +45,8 @@ impl Kept {
         fs::write(&path, self.render()).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Ends the processes, and removes their folder and the file. Whether there was anything to end.
+    /// Ends the processes, and removes their folder and the file. Whether there was anything to
+    /// end.
     ///
     /// # Errors
     /// The file cannot be removed.
@@ -61,7 +62,8 @@ impl Kept {
         }
         signal_all(&kept.processes().collect::<Vec<_>>(), Signal::KILL);
         if let Some(folder) = kept.folder() {
-            fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("removing {}", folder.display()))?;
         }
         fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
         Ok(!processes.is_empty())
@@ -81,16 +83,21 @@ impl Kept {
         Self(text.lines().filter_map(entry).collect())
     }
 
-    /// Those of its processes that run. A number that the machine has since given to another program is none of them.
+    /// Those of its processes that run. A number that the machine has since given to another
+    /// program is none of them.
     fn processes(&self) -> impl Iterator<Item = Pid> {
         let numbers = self.get("LOCKGATE_PIDS").unwrap_or_default().split_whitespace();
-        numbers.filter_map(|number| number.parse().ok()).filter(|pid| is_ours(*pid)).filter_map(Pid::from_raw)
+        numbers
+            .filter_map(|number| number.parse().ok())
+            .filter(|pid| is_ours(*pid))
+            .filter_map(Pid::from_raw)
     }
 
     /// The folder that holds everything, if it is one that the harness made.
     fn folder(&self) -> Option<PathBuf> {
         let folder = Path::new(self.get("LOCKGATE_PIPELINES")?).parent()?;
-        let made_by_us = folder.file_name()?.to_str()?.starts_with("lockgate-") && folder.join("lockgate.yaml").is_file();
+        let made_by_us = folder.file_name()?.to_str()?.starts_with("lockgate-")
+            && folder.join("lockgate.yaml").is_file();
         made_by_us.then(|| folder.to_path_buf())
     }
 }
@@ -115,7 +122,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let kept = Kept::new([("LOCKGATE_KEY", "it's a key = 'x'".to_owned()), ("LOCKGATE_PIDS", "1 2".to_owned())]);
+        let kept = Kept::new([
+            ("LOCKGATE_KEY", "it's a key = 'x'".to_owned()),
+            ("LOCKGATE_PIDS", "1 2".to_owned()),
+        ]);
         assert_eq!(Kept::parse(&kept.render()), kept);
         assert_eq!(kept.render().lines().last(), Some("export LOCKGATE_PIDS='1 2'"));
     }

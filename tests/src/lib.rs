@@ -1,10 +1,13 @@
-//! The harness: a real Envoy with the built filter, the real sidecar, a real git repository, on loopback.
+//! The harness: a real Envoy with the built filter, the real sidecar, a real git repository, on
+//! loopback.
 //!
-//! [`Stack::start`] brings the whole path up in a temporary folder on free ports, and [`Stack`] takes everything
-//! down again when it goes away, also after a panic. Nothing here knows how Lockgate decides: requests are built
-//! and signed as Flux does it, and answers are what came over the wire.
+//! [`Stack::start`] brings the whole path up in a temporary folder on free ports, and [`Stack`]
+//! takes everything down again when it goes away, also after a panic. Nothing here knows how
+//! Lockgate decides: requests are built and signed as Flux does it, and answers are what came over
+//! the wire.
 //!
-//! [`host`] is another way to look at the filter: a proxy-wasm host with state, whose clock the test owns.
+//! [`host`] is another way to look at the filter: a proxy-wasm host with state, whose clock the
+//! test owns.
 
 pub mod apps;
 pub mod artifacts;

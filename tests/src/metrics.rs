@@ -25,7 +25,11 @@ impl Metrics {
 
     /// The sum over the label sets of `name` that hold `label`, for example `outcome="limited"`.
     pub fn with(&self, name: &str, label: &str) -> f64 {
-        self.0.iter().filter(|(key, _)| key.split('{').next() == Some(name) && key.contains(label)).map(|(_, value)| value).sum()
+        self.0
+            .iter()
+            .filter(|(key, _)| key.split('{').next() == Some(name) && key.contains(label))
+            .map(|(_, value)| value)
+            .sum()
     }
 
     /// Whether there is any series of this name.

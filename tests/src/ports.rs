@@ -1,4 +1,5 @@
-//! Free ports below the range from which the kernel takes source ports, so that no outgoing connection is in the way.
+//! Free ports below the range from which the kernel takes source ports, so that no outgoing
+//! connection is in the way.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -44,7 +44,12 @@ impl Process {
     ///
     /// # Errors
     /// The program ended, or `limit` passed; the text holds the end of its log.
-    pub fn wait_until(&mut self, what: &str, limit: Duration, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
+    pub fn wait_until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut ready: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
         let end = Instant::now() + limit;
         let mut last = String::from("no answer yet");
         loop {
@@ -57,7 +62,11 @@ impl Process {
                 Err(error) => last = format!("{error:#}"),
             }
             if Instant::now() >= end {
-                bail!("{} was not {what} within {limit:?}; last: {last}\n{}", self.name, self.tail(40));
+                bail!(
+                    "{} was not {what} within {limit:?}; last: {last}\n{}",
+                    self.name,
+                    self.tail(40)
+                );
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -65,7 +74,9 @@ impl Process {
 
     /// Everything that the program has printed so far.
     pub fn output(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// The last `lines` of the log under a heading, for an error text.

@@ -1,4 +1,5 @@
-//! A bare git repository with a manifest per application and environment, handled by the git binary.
+//! A bare git repository with a manifest per application and environment, handled by the git
+//! binary.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ pub struct Repository {
 pub const FIRST_VERSION: &str = "1.0.0";
 
 impl Repository {
-    /// Makes a bare repository at `path` whose branch `main` has one commit with the manifests of `apps`.
+    /// Makes a bare repository at `path` whose branch `main` has one commit with the manifests of
+    /// `apps`.
     ///
     /// # Errors
     /// git is missing or fails.
@@ -28,7 +30,10 @@ impl Repository {
             let folder = work.join("apps").join(app);
             fs::create_dir_all(&folder)?;
             for environment in ENVIRONMENTS {
-                fs::write(folder.join(format!("{environment}.yaml")), manifest(namespace, app, environment))?;
+                fs::write(
+                    folder.join(format!("{environment}.yaml")),
+                    manifest(namespace, app, environment),
+                )?;
             }
         }
         fs::create_dir_all(&work)?;
@@ -64,7 +69,8 @@ impl Repository {
     /// # Errors
     /// git fails.
     pub fn tip(&self, branch: &str) -> Result<Option<String>> {
-        let text = self.git(&["for-each-ref", "--format=%(objectname)", &format!("refs/heads/{branch}")])?;
+        let text =
+            self.git(&["for-each-ref", "--format=%(objectname)", &format!("refs/heads/{branch}")])?;
         Ok(Some(text.trim().to_owned()).filter(|id| !id.is_empty()))
     }
 
@@ -113,7 +119,9 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_TERMINAL_PROMPT", "0");
     for role in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{role}_NAME"), "Ada").env(format!("GIT_{role}_EMAIL"), "ada@example.org");
+        command
+            .env(format!("GIT_{role}_NAME"), "Ada")
+            .env(format!("GIT_{role}_EMAIL"), "ada@example.org");
     }
     let output = command.output().context("running git (is it installed?)")?;
     if !output.status.success() {

@@ -33,7 +33,8 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Writes `lockgate.yaml` into `folder` (beside the pipelines) but starts nothing. `settings` are further lines of it.
+    /// Writes `lockgate.yaml` into `folder` (beside the pipelines) but starts nothing. `settings`
+    /// are further lines of it.
     ///
     /// # Errors
     /// The binary is missing, no port is free, or the folder cannot be written.
@@ -91,7 +92,9 @@ impl Sidecar {
         let mut command = Command::new(&self.binary);
         command.args(["serve", "--config"]).arg(self.configuration()).current_dir(&self.folder);
         // The tests' own variables would be read as configuration.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LOCKGATE_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LOCKGATE_"))
+        {
             command.env_remove(name);
         }
         let mut process = Process::start("lockgate", command, &self.folder.join("lockgate.log"))?;
@@ -156,7 +159,9 @@ impl Sidecar {
     /// # Errors
     /// The API does not answer with a list.
     pub fn promotions(&self, namespace: &str, pipeline: &str) -> Result<Vec<Value>> {
-        let answer = self.get(&format!("/api/v1/promotions?namespace={namespace}&pipeline={pipeline}&limit=500"))?;
+        let answer = self.get(&format!(
+            "/api/v1/promotions?namespace={namespace}&pipeline={pipeline}&limit=500"
+        ))?;
         let mut list = answer.json()?;
         match list.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => Ok(items),
@@ -188,7 +193,9 @@ impl Sidecar {
 
     /// The end of the log.
     pub fn tail(&self) -> String {
-        self.held().as_ref().map_or_else(|| "--- lockgate: not running".to_owned(), |process| process.tail(60))
+        self.held()
+            .as_ref()
+            .map_or_else(|| "--- lockgate: not running".to_owned(), |process| process.tail(60))
     }
 
     /// Everything it has logged, over all its starts.

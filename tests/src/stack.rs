@@ -34,14 +34,16 @@ pub struct Options {
     pub wait: Duration,
     /// Further lines of `lockgate.yaml`.
     pub settings: String,
-    /// Name and text of files for the watched folder. One that an application has too replaces it; `${REPOSITORY}` becomes the address.
+    /// Name and text of files for the watched folder. One that an application has too replaces it;
+    /// `${REPOSITORY}` becomes the address.
     pub files: Vec<(String, String)>,
     /// Another build of the filter.
     pub filter: Option<PathBuf>,
 }
 
 impl Default for Options {
-    /// Two workers, one application `podinfo` whose promotions become branches, every limit as shipped.
+    /// Two workers, one application `podinfo` whose promotions become branches, every limit as
+    /// shipped.
     fn default() -> Self {
         Self {
             concurrency: 2,
@@ -55,18 +57,20 @@ impl Default for Options {
 }
 
 impl Options {
-    /// `count` applications `app-0`, `app-1` … for tests that share a stack, and no limit that they could meet.
+    /// `count` applications `app-0`, `app-1` … for tests that share a stack, and no limit that they
+    /// could meet.
     pub fn shared(count: usize, strategy: Strategy) -> Self {
         Self {
-            apps: (0..count).map(|number| AppSpec::new(&format!("app-{number}"), strategy.clone())).collect(),
+            apps: (0..count)
+                .map(|number| AppSpec::new(&format!("app-{number}"), strategy.clone()))
+                .collect(),
             settings: Self::LIFTED.to_owned(),
             ..Self::default()
         }
     }
 
     /// Limits so high that nobody meets them.
-    pub const LIFTED: &'static str =
-        "edge:\n  rateLimit: {requests: 1000000, interval: 1s}\n  preAuth: {requests: 1000000, interval: 1s}\n";
+    pub const LIFTED: &'static str = "edge:\n  rateLimit: {requests: 1000000, interval: 1s}\n  preAuth: {requests: 1000000, interval: 1s}\n";
 }
 
 /// A whole Lockgate on loopback. Dropping it ends every process and removes the folder.
@@ -89,15 +93,23 @@ impl Stack {
     /// Starts all pieces and waits until every worker of Envoy has the endpoints.
     ///
     /// # Errors
-    /// A piece is missing (the text names the make target) or does not get ready (the text holds its log).
+    /// A piece is missing (the text names the make target) or does not get ready (the text holds
+    /// its log).
     pub fn start(options: &Options) -> Result<Self> {
         // Short, because the path of a unix socket has at most 107 bytes.
-        let directory = tempfile::Builder::new().prefix("lockgate-").tempdir_in("/tmp").context("a temporary folder")?;
+        let directory = tempfile::Builder::new()
+            .prefix("lockgate-")
+            .tempdir_in("/tmp")
+            .context("a temporary folder")?;
         let root = directory.path();
         let names: Vec<&str> = options.apps.iter().map(|app| app.name.as_str()).collect();
         let repository = Repository::create(&root.join("manifests.git"), NAMESPACE, &names)?;
         let pipelines = Folder::create(&root.join("pipelines"))?;
-        let apps = options.apps.iter().map(|app| pipelines.add(app, NAMESPACE, &repository.url())).collect::<Result<Vec<_>>>()?;
+        let apps = options
+            .apps
+            .iter()
+            .map(|app| pipelines.add(app, NAMESPACE, &repository.url()))
+            .collect::<Result<Vec<_>>>()?;
         for (name, text) in &options.files {
             pipelines.write(name, &text.replace("${REPOSITORY}", &repository.url()))?;
         }
@@ -117,7 +129,17 @@ impl Stack {
         let envoy = Envoy::start(root, &bootstrap, options.concurrency)?;
         let edge = Edge::new(address, &certificates.ca_der)?;
         let next_app = AtomicUsize::new(0);
-        let stack = Self { envoy, sidecar, edge, certificates, repository, pipelines, apps, next_app, directory };
+        let stack = Self {
+            envoy,
+            sidecar,
+            edge,
+            certificates,
+            repository,
+            pipelines,
+            apps,
+            next_app,
+            directory,
+        };
         stack.wait_until_synced(Duration::from_secs(20))?;
         Ok(stack)
     }
@@ -127,7 +149,10 @@ impl Stack {
     /// # Errors
     /// The options have none.
     pub fn app_named(&self, name: &str) -> Result<&App> {
-        self.apps.iter().find(|app| app.name == name).with_context(|| format!("the stack has no application {name}"))
+        self.apps
+            .iter()
+            .find(|app| app.name == name)
+            .with_context(|| format!("the stack has no application {name}"))
     }
 
     /// An application that no other test of this stack has been given.
@@ -136,7 +161,9 @@ impl Stack {
     /// All are taken: ask for more in the options.
     pub fn app(&self) -> Result<&App> {
         let next = self.next_app.fetch_add(1, Ordering::Relaxed);
-        self.apps.get(next).with_context(|| format!("the stack has only {} applications", self.apps.len()))
+        self.apps
+            .get(next)
+            .with_context(|| format!("the stack has only {} applications", self.apps.len()))
     }
 
     pub fn directory(&self) -> &Path {
@@ -148,9 +175,13 @@ impl Stack {
     /// # Errors
     /// Some worker still answers 503 after `limit`; the text holds both logs.
     pub fn wait_until_synced(&self, limit: Duration) -> Result<()> {
-        let path = self.apps.first().map_or_else(|| "/promotion/none/none/none".to_owned(), |app| app.path("dev"));
+        let path = self
+            .apps
+            .first()
+            .map_or_else(|| "/promotion/none/none/none".to_owned(), |app| app.path("dev"));
         let wrong = format!("sha256={}", "0".repeat(64));
-        let probe = Request::post(&path).json().header("x-signature", &wrong).body(b"{}").from(PROBE);
+        let probe =
+            Request::post(&path).json().header("x-signature", &wrong).body(b"{}").from(PROBE);
         let end = Instant::now() + limit;
         let mut in_a_row = 0;
         let mut last = String::new();
@@ -160,18 +191,25 @@ impl Stack {
                 Ok(answer) if answer.status == 401 => in_a_row += 1,
                 other => {
                     in_a_row = 0;
-                    last = other.map_or_else(|error| format!("{error:#}"), |answer| format!("{} {}", answer.status, answer.text()));
+                    last = other.map_or_else(
+                        |error| format!("{error:#}"),
+                        |answer| format!("{} {}", answer.status, answer.text()),
+                    );
                     thread::sleep(Duration::from_millis(20));
                 }
             }
             if Instant::now() >= end {
-                bail!("the edge has no endpoints after {limit:?}; last answer: {last}\n{}", self.logs());
+                bail!(
+                    "the edge has no endpoints after {limit:?}; last answer: {last}\n{}",
+                    self.logs()
+                );
             }
         }
         Ok(())
     }
 
-    /// What a person or a script needs to go on with the first application: names and values of `target/demo.env`.
+    /// What a person or a script needs to go on with the first application: names and values of
+    /// `target/demo.env`.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let app = self.apps.first();
         let pids = [self.sidecar.pid(), Some(self.envoy.pid())];
@@ -185,7 +223,10 @@ impl Stack {
             ("LOCKGATE_EDGE_METRICS", format!("http://{}/stats/prometheus", self.envoy.admin)),
             ("LOCKGATE_PIPELINES", self.pipelines.path().display().to_string()),
             ("LOCKGATE_REPOSITORY", self.repository.path().display().to_string()),
-            ("LOCKGATE_PIDS", pids.iter().flatten().map(u32::to_string).collect::<Vec<_>>().join(" ")),
+            (
+                "LOCKGATE_PIDS",
+                pids.iter().flatten().map(u32::to_string).collect::<Vec<_>>().join(" "),
+            ),
         ]
     }
 

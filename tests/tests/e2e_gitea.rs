@@ -1,6 +1,12 @@
 //! A real Gitea: the tests of the client, which its fake has in `sidecar/forge/tests/gitea.rs`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 #[path = "../../sidecar/forge/tests/conformance/mod.rs"]
 mod conformance;
@@ -36,7 +42,11 @@ impl Real {
         }
         gitea.create_organization("acme")?;
         gitea.create_team("acme", "Ops", &["lockgate", "ada"])?;
-        gitea.api("POST", "/orgs/acme/labels", Some(&json!({"name": "shared", "color": "#1d76db"})))?;
+        gitea.api(
+            "POST",
+            "/orgs/acme/labels",
+            Some(&json!({"name": "shared", "color": "#1d76db"})),
+        )?;
         let bot = gitea.create_token("lockgate", &["write:repository", "write:issue"])?;
         let reader = gitea.create_token("lockgate", &["read:repository"])?;
         let stranger = gitea.create_token("eve", &["write:repository", "write:issue"])?;
@@ -112,10 +122,16 @@ impl World for Place {
         self.real.gitea.commit(&self.path, branch, &[("versions.yaml", text)]).unwrap()
     }
     fn branch(&self, branch: &str, from: &str) {
-        self.api("POST", "/branches", Some(&json!({"new_branch_name": branch, "old_branch_name": from})));
+        self.api(
+            "POST",
+            "/branches",
+            Some(&json!({"new_branch_name": branch, "old_branch_name": from})),
+        );
     }
     fn tip(&self, branch: &str) -> Option<String> {
-        self.api("GET", &format!("/branches/{branch}"), None)["commit"]["id"].as_str().map(str::to_owned)
+        self.api("GET", &format!("/branches/{branch}"), None)["commit"]["id"]
+            .as_str()
+            .map(str::to_owned)
     }
     fn merge(&self, number: u64) {
         self.real.gitea.merge(&self.path, number).unwrap();
@@ -132,10 +148,13 @@ impl World for Place {
             self.real.gitea.commit(&fork, HEAD, &[("fork.txt", "a fork's\n")]).unwrap();
             fork
         });
-        for pull in self.list("/pulls?state=open").iter().filter(|pull| pull["title"] == "from a fork") {
+        for pull in
+            self.list("/pulls?state=open").iter().filter(|pull| pull["title"] == "from a fork")
+        {
             self.close(pull["number"].as_u64().unwrap());
         }
-        let pull = json!({"title": "from a fork", "head": format!("{fork}:{HEAD}"), "base": "main"});
+        let pull =
+            json!({"title": "from a fork", "head": format!("{fork}:{HEAD}"), "base": "main"});
         self.api("POST", "/pulls", Some(&pull));
     }
     fn hold(&self) {
@@ -144,16 +163,26 @@ impl World for Place {
     /// As the events of its page say.
     fn waits(&self, number: u64) -> bool {
         let events = self.list(&format!("/issues/{number}/timeline"));
-        let last = events.iter().rev().filter_map(|event| event["type"].as_str()).find(|kind| kind.contains("scheduled_merge"));
+        let last = events
+            .iter()
+            .rev()
+            .filter_map(|event| event["type"].as_str())
+            .find(|kind| kind.contains("scheduled_merge"));
         last == Some("pull_scheduled_merge")
     }
     fn reviewers(&self, number: u64) -> Vec<String> {
         let pull = self.api("GET", &format!("/pulls/{number}"), None);
         let names = |list: &str, name: &str, before: &str| {
             let list = pull[list].as_array().unwrap();
-            list.iter().map(|one| format!("{before}{}", one[name].as_str().unwrap())).collect::<Vec<_>>()
+            list.iter()
+                .map(|one| format!("{before}{}", one[name].as_str().unwrap()))
+                .collect::<Vec<_>>()
         };
-        [names("requested_reviewers", "login", ""), names("requested_reviewers_teams", "name", "acme/")].concat()
+        [
+            names("requested_reviewers", "login", ""),
+            names("requested_reviewers_teams", "name", "acme/"),
+        ]
+        .concat()
     }
     fn comments(&self, number: u64) -> Vec<String> {
         let comments = self.list(&format!("/issues/{number}/comments"));

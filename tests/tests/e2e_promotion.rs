@@ -1,6 +1,13 @@
-//! The whole path: a signed event through real Envoy, the filter and the sidecar to a pull request on a real Gitea, and on to its end.
+//! The whole path: a signed event through real Envoy, the filter and the sidecar to a pull request
+//! on a real Gitea, and on to its end.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 use std::time::Duration;
 
@@ -9,7 +16,9 @@ use lockgate_e2e::apps::secret;
 use lockgate_e2e::gitea::{Gitea, PASSWORD};
 use lockgate_e2e::repository::manifest;
 use lockgate_e2e::stack::NAMESPACE;
-use lockgate_e2e::{Answer, App, AppSpec, Lease, Logs, Options, PullRequest, Shared, Stack, Strategy};
+use lockgate_e2e::{
+    Answer, App, AppSpec, Lease, Logs, Options, PullRequest, Shared, Stack, Strategy,
+};
 use serde_json::{Value, json};
 
 static WORLD: Shared<World> = Shared::new();
@@ -47,13 +56,19 @@ impl World {
         let stranger = gitea.create_token("eve", &["write:repository", "write:issue"])?;
         for (name, ..) in APPS {
             gitea.create_repository("acme", name)?;
-            let texts = ["staging", "prod"].map(|environment| (file(name, environment), manifest(NAMESPACE, name, environment)));
-            let files: Vec<(&str, &str)> = texts.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
+            let texts = ["staging", "prod"].map(|environment| {
+                (file(name, environment), manifest(NAMESPACE, name, environment))
+            });
+            let files: Vec<(&str, &str)> =
+                texts.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
             gitea.commit(&format!("acme/{name}"), "main", &files)?;
         }
         let app = |(name, secret, auto_merge): (&str, &str, bool)| {
             let url = gitea.repository_url(&format!("acme/{name}"));
-            AppSpec::new(name, Strategy::PullRequest(PullRequest { url, secret: secret.to_owned(), auto_merge }))
+            AppSpec::new(
+                name,
+                Strategy::PullRequest(PullRequest { url, secret: secret.to_owned(), auto_merge }),
+            )
         };
         let secrets: [(&str, &[(&str, &str)]); 4] = [
             ("bot", &[("token", &bot)]),
@@ -66,7 +81,9 @@ impl World {
             apps: APPS.map(app).to_vec(),
             wait: Duration::from_secs(20),
             settings: format!("{}forge:\n  poll: {{min: 200ms, max: 1s}}\n", Options::LIFTED),
-            files: secrets.map(|(name, data)| (secret_file(name), secret(NAMESPACE, name, data))).to_vec(),
+            files: secrets
+                .map(|(name, data)| (secret_file(name), secret(NAMESPACE, name, data)))
+                .to_vec(),
             ..Options::default()
         })?;
         Ok(Self { stack, gitea, bot })
@@ -90,7 +107,10 @@ impl World {
     }
 
     fn until(&self, promotion: &Value, state: &str) -> Value {
-        self.stack.sidecar.wait_for_state(promotion["id"].as_str().unwrap(), state, FOLLOWED).unwrap()
+        self.stack
+            .sidecar
+            .wait_for_state(promotion["id"].as_str().unwrap(), state, FOLLOWED)
+            .unwrap()
     }
 
     /// `below` a repository, in JSON.
@@ -105,7 +125,8 @@ impl World {
     }
 
     fn text(&self, name: &str, below: &str) -> String {
-        let answer = self.gitea.request("GET", &format!("/repos/acme/{name}{below}"), None).unwrap();
+        let answer =
+            self.gitea.request("GET", &format!("/repos/acme/{name}{below}"), None).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.text()
     }
@@ -113,7 +134,10 @@ impl World {
     /// The marked line of a file on a branch.
     fn version(&self, name: &str, environment: &str, branch: &str) -> String {
         let text = self.text(name, &format!("/raw/{}?ref={branch}", file(name, environment)));
-        text.lines().find_map(|line| line.trim().strip_prefix("version: ")?.split(' ').next()).unwrap().to_owned()
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix("version: ")?.split(' ').next())
+            .unwrap()
+            .to_owned()
     }
 }
 
@@ -158,29 +182,48 @@ fn a_signed_event_becomes_a_pull_request_and_its_address_is_the_answer() {
     let url = format!("{}/acme/opened/pulls/1", world.gitea.url());
     assert_eq!((answer.header("location"), &pull["html_url"]), (Some(url.as_str()), &json!(url)));
     assert_eq!(promotion["pullRequest"], json!({"url": url, "number": 1, "state": "open"}));
-    assert_eq!((&promotion["state"], &promotion["branch"]), (&json!("PullRequestOpen"), &json!(branch("opened"))));
+    assert_eq!(
+        (&promotion["state"], &promotion["branch"]),
+        (&json!("PullRequestOpen"), &json!(branch("opened")))
+    );
     assert_eq!(promotion["commit"], pull["head"]["sha"]);
 
     assert_eq!(pull["title"], "Promote team-a/opened in staging to 1.2.0");
-    assert_eq!((&pull["head"]["ref"], &pull["base"]["ref"]), (&json!(branch("opened")), &json!("main")));
+    assert_eq!(
+        (&pull["head"]["ref"], &pull["base"]["ref"]),
+        (&json!(branch("opened")), &json!("main"))
+    );
     let body = pull["body"].as_str().unwrap();
     let block = "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\nteam-a/opened/staging\n</details>\n";
     assert!(body.starts_with(block), "{body}");
-    for words in [promotion["id"].as_str().unwrap(), "| `apps/opened/staging.yaml` | 11 | `1.0.0` | `1.2.0` |"] {
+    for words in [
+        promotion["id"].as_str().unwrap(),
+        "| `apps/opened/staging.yaml` | 11 | `1.0.0` | `1.2.0` |",
+    ] {
         assert!(body.contains(words), "{words}: {body}");
     }
     let diff = world.text("opened", "/pulls/1.diff");
-    let changed: Vec<&str> =
-        diff.lines().filter(|line| line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---")).collect();
-    let line = |version: &str| format!("      version: {version} # {{\"$promotion\": \"team-a:opened:staging\"}}");
+    let changed: Vec<&str> = diff
+        .lines()
+        .filter(|line| {
+            line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---")
+        })
+        .collect();
+    let line = |version: &str| {
+        format!("      version: {version} # {{\"$promotion\": \"team-a:opened:staging\"}}")
+    };
     assert_eq!(changed, [format!("-{}", line("1.0.0")), format!("+{}", line("1.2.0"))]);
-    let commit = world.get("opened", &format!("/git/commits/{}", promotion["commit"].as_str().unwrap()));
+    let commit =
+        world.get("opened", &format!("/git/commits/{}", promotion["commit"].as_str().unwrap()));
     let message = commit["commit"]["message"].as_str().unwrap();
     assert!(message.starts_with("Promote team-a/opened in staging to 1.2.0\n"), "{message}");
 
     // Flux sends the same bytes again when it missed the answer.
     let again = world.stack.edge.send_h2(&request).unwrap();
-    assert_eq!((again.status, again.header("location"), again.text()), (201, Some(url.as_str()), answer.text()));
+    assert_eq!(
+        (again.status, again.header("location"), again.text()),
+        (201, Some(url.as_str()), answer.text())
+    );
     assert_eq!(world.pulls("opened"), [1]);
 }
 
@@ -191,11 +234,18 @@ fn a_newer_revision_updates_the_open_pull_request() {
     let newer = world.promote("updated", "1.2.0");
     assert_eq!((number(&older), number(&newer)), (1, 1));
     let pull = world.get("updated", "/pulls/1");
-    assert_eq!((&pull["state"], &pull["title"]), (&json!("open"), &json!("Promote team-a/updated in staging to 1.2.0")));
+    assert_eq!(
+        (&pull["state"], &pull["title"]),
+        (&json!("open"), &json!("Promote team-a/updated in staging to 1.2.0"))
+    );
     assert_eq!(pull["head"]["sha"], newer["commit"]);
     assert_ne!(older["commit"], newer["commit"]);
     let body = pull["body"].as_str().unwrap();
-    assert!(body.contains(newer["id"].as_str().unwrap()) && !body.contains(older["id"].as_str().unwrap()), "{body}");
+    assert!(
+        body.contains(newer["id"].as_str().unwrap())
+            && !body.contains(older["id"].as_str().unwrap()),
+        "{body}"
+    );
     assert_eq!(world.get("updated", "/pulls/1/commits").as_array().unwrap().len(), 1);
     assert_eq!(world.version("updated", "staging", &branch("updated")), "1.2.0");
     assert_eq!(world.pulls("updated"), [1]);
@@ -207,12 +257,21 @@ fn a_branch_that_gitea_updated_from_the_base_is_still_ours() {
     let world = world();
     let first = number(&world.promote("refreshed", "1.1.0"));
     world.gitea.commit("acme/refreshed", "main", &[("README.md", "meanwhile\n")]).unwrap();
-    let answer = world.gitea.request("POST", &format!("/repos/acme/refreshed/pulls/{first}/update?style=merge"), None).unwrap();
+    let answer = world
+        .gitea
+        .request("POST", &format!("/repos/acme/refreshed/pulls/{first}/update?style=merge"), None)
+        .unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let ahead = || world.get("refreshed", &format!("/compare/main...{}", branch("refreshed")))["total_commits"].clone();
+    let ahead = || {
+        world.get("refreshed", &format!("/compare/main...{}", branch("refreshed")))["total_commits"]
+            .clone()
+    };
     assert_eq!(ahead(), json!(2), "the edit and a merge");
     assert_eq!(number(&world.promote("refreshed", "1.2.0")), first);
-    assert_eq!((world.version("refreshed", "staging", &branch("refreshed")).as_str(), ahead()), ("1.2.0", json!(1)));
+    assert_eq!(
+        (world.version("refreshed", "staging", &branch("refreshed")).as_str(), ahead()),
+        ("1.2.0", json!(1))
+    );
 }
 
 #[test]
@@ -222,7 +281,10 @@ fn a_pull_request_that_a_person_merges_is_followed_to_main() {
     world.gitea.merge("acme/merged", number(&promotion)).unwrap();
     let merged = world.until(&promotion, "Merged");
     let pull = world.get("merged", "/pulls/1");
-    assert_eq!((&merged["commit"], &merged["pullRequest"]["state"]), (&pull["merge_commit_sha"], &json!("merged")));
+    assert_eq!(
+        (&merged["commit"], &merged["pullRequest"]["state"]),
+        (&pull["merge_commit_sha"], &json!("merged"))
+    );
     assert_eq!(world.get("merged", "/branches/main")["commit"]["id"], merged["commit"]);
     assert_eq!(world.version("merged", "staging", "main"), "1.2.0");
     assert_eq!(world.version("merged", "prod", "main"), "1.0.0");
@@ -245,11 +307,19 @@ fn a_pull_request_that_a_person_closes_is_not_opened_again_for_its_revision() {
     of_another.involved_object.uid = "0e5b3c4f-6a0e-4a5f-8e0c-1f1d6f5f7c21".to_owned();
     let answer = world.stack.edge.send(&app.request("dev", &of_another).unwrap()).unwrap();
     let joined = answer.json().unwrap()["promotion"].take();
-    assert_eq!((answer.status, &joined["id"], &joined["state"]), (201, &promotion["id"], &json!("Closed")));
+    assert_eq!(
+        (answer.status, &joined["id"], &joined["state"]),
+        (201, &promotion["id"], &json!("Closed"))
+    );
     let mut again = app.upgraded("dev", "1.2.0");
     again.message.push_str(", once more");
     let answer = world.stack.edge.send(&app.request("dev", &again).unwrap()).unwrap();
-    assert_eq!((answer.status, &answer.json().unwrap()["promotion"]), (202, &Value::Null), "{}", answer.text());
+    assert_eq!(
+        (answer.status, &answer.json().unwrap()["promotion"]),
+        (202, &Value::Null),
+        "{}",
+        answer.text()
+    );
     assert_eq!(world.pulls("closed"), [1]);
 
     let newer = world.promote("closed", "1.3.0");
@@ -262,21 +332,41 @@ fn a_token_without_the_rights_fails_the_promotion_in_words_until_it_is_replaced(
     let url = world.gitea.url();
     let declined = "pre-receive hook declined (error: User permission denied for writing.)";
     for (name, reason, words) in [
-        ("reader", "PermissionDenied", format!("the credentials lack a right on {url}/acme/reader.git: ")),
+        (
+            "reader",
+            "PermissionDenied",
+            format!("the credentials lack a right on {url}/acme/reader.git: "),
+        ),
         // Everybody may propose a change by a push, so Gitea lets a hook decide.
-        ("stranger", "PushRejected", format!("the server refused the push to {}: {declined}", branch("stranger"))),
-        ("halves", "PermissionDenied", "create on 127.0.0.1/acme/halves: token lacks write:repository".to_owned()),
+        (
+            "stranger",
+            "PushRejected",
+            format!("the server refused the push to {}: {declined}", branch("stranger")),
+        ),
+        (
+            "halves",
+            "PermissionDenied",
+            "create on 127.0.0.1/acme/halves: token lacks write:repository".to_owned(),
+        ),
     ] {
         let answer = world.deliver(name, "1.2.0");
         assert_eq!(answer.status, 500, "{name}: {}", answer.text());
         let promotions = world.stack.sidecar.promotions(NAMESPACE, name).unwrap();
         let [promotion] = &promotions[..] else { panic!("{promotions:?}") };
-        assert_eq!((&promotion["state"], &promotion["reason"]), (&json!("Failed"), &json!(reason)), "{promotion}");
+        assert_eq!(
+            (&promotion["state"], &promotion["reason"]),
+            (&json!("Failed"), &json!(reason)),
+            "{promotion}"
+        );
         let message = promotion["message"].as_str().unwrap();
         assert!(message.starts_with(&words), "{message}");
         assert_eq!(world.pulls(name), [0; 0]);
 
-        world.stack.pipelines.write(&secret_file(name), &secret(NAMESPACE, name, &[("token", &world.bot)])).unwrap();
+        world
+            .stack
+            .pipelines
+            .write(&secret_file(name), &secret(NAMESPACE, name, &[("token", &world.bot)]))
+            .unwrap();
         let open = world.until(promotion, "PullRequestOpen");
         assert_eq!((number(&open), world.pulls(name).len()), (1, 1));
     }

@@ -1,6 +1,13 @@
-//! Real Envoy, the built filter and the real sidecar: bodies of every shape, over HTTP/1.1 and HTTP/2.
+//! Real Envoy, the built filter and the real sidecar: bodies of every shape, over HTTP/1.1 and
+//! HTTP/2.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod wire;
 
@@ -25,8 +32,16 @@ fn a_request_without_a_body_is_answered() {
     let nothing = app.signed("dev", b"").with_body(Body::Nothing);
     assert_both(&stack, &nothing, 400);
     assert_both(&stack, &app.signed("dev", b""), 400);
-    assert_both(&stack, &nothing.replace("x-signature", &format!("sha256={}", "0".repeat(64))), 401);
-    assert_both(&stack, &app.signed("dev", b"").with_body(Body::Nothing).without("x-signature"), 401);
+    assert_both(
+        &stack,
+        &nothing.replace("x-signature", &format!("sha256={}", "0".repeat(64))),
+        401,
+    );
+    assert_both(
+        &stack,
+        &app.signed("dev", b"").with_body(Body::Nothing).without("x-signature"),
+        401,
+    );
 }
 
 #[test]
@@ -39,7 +54,11 @@ fn a_chunked_body_is_judged_as_a_whole() {
         assert_both(&stack, &request.clone().in_pieces(size, Duration::ZERO), 202);
     }
     let changed = [&body[..body.len() - 1], b" "].concat();
-    assert_both(&stack, &request.clone().with_body(Body::Pieces(vec![changed], Duration::ZERO)), 401);
+    assert_both(
+        &stack,
+        &request.clone().with_body(Body::Pieces(vec![changed], Duration::ZERO)),
+        401,
+    );
 }
 
 #[test]
@@ -80,7 +99,14 @@ fn http2_trailers_do_not_get_round_the_signature() {
     // A signature in the trailers is none.
     let late = harmless(app, 2);
     let signature = sign(app.key("dev").as_bytes(), &late.bytes());
-    assert_eq!(stack.edge.send_h2(&late.without("x-signature").trailer("x-signature", &signature)).unwrap().status, 401);
+    assert_eq!(
+        stack
+            .edge
+            .send_h2(&late.without("x-signature").trailer("x-signature", &signature))
+            .unwrap()
+            .status,
+        401
+    );
 }
 
 #[test]
@@ -89,7 +115,9 @@ fn http1_trailers_do_not_get_round_the_signature() {
     let app = stack.app().unwrap();
     let request = harmless(app, 1);
     let body = request.bytes();
-    for (signature, status) in [(sign(app.key("dev").as_bytes(), &body), 202), (format!("sha256={}", "0".repeat(64)), 401)] {
+    for (signature, status) in
+        [(sign(app.key("dev").as_bytes(), &body), 202), (format!("sha256={}", "0".repeat(64)), 401)]
+    {
         let mut text = format!(
             "POST {} HTTP/1.1\r\nhost: edge\r\ncontent-type: application/json\r\nx-signature: {signature}\r\ntransfer-encoding: chunked\r\ntrailer: x-t\r\n\r\n{:x}\r\n",
             app.path("dev"),
@@ -116,9 +144,22 @@ fn a_body_of_the_limit_passes_and_one_byte_more_does_not() {
     assert_both(&stack, &app.signed("dev", &more).in_pieces(10_000, Duration::ZERO), 413);
     // What is declared too large is refused before a byte of it came.
     let huge = app.signed("dev", &vec![b' '; 5 * 1024 * 1024]);
-    assert_eq!(stack.edge.connect(Ipv4Addr::LOCALHOST).unwrap().exchange(&huge.head("edge")).unwrap().status, 413);
+    assert_eq!(
+        stack
+            .edge
+            .connect(Ipv4Addr::LOCALHOST)
+            .unwrap()
+            .exchange(&huge.head("edge"))
+            .unwrap()
+            .status,
+        413
+    );
     let refused = stack.edge.send(&app.signed("dev", &more)).unwrap();
-    assert_eq!(refused.header("content-type"), Some("application/problem+json"), "the filter's own answer, not the proxy's");
+    assert_eq!(
+        refused.header("content-type"),
+        Some("application/problem+json"),
+        "the filter's own answer, not the proxy's"
+    );
 }
 
 #[test]
@@ -146,7 +187,10 @@ fn a_body_that_never_ends_is_given_up() {
     let answer = connection.answer().unwrap();
     let passed = start.elapsed();
     assert_eq!(answer.status, 408);
-    assert!((Duration::from_secs(9)..Duration::from_secs(14)).contains(&passed), "after {passed:?}");
+    assert!(
+        (Duration::from_secs(9)..Duration::from_secs(14)).contains(&passed),
+        "after {passed:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,13 @@
-//! Real Envoy while something is wrong behind it: the sidecar is away, frozen, slow or restarted, keys change, the filter panics.
+//! Real Envoy while something is wrong behind it: the sidecar is away, frozen, slow or restarted,
+//! keys change, the filter panics.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lockgate_e2e::event::sign;
-use lockgate_e2e::{Answer, App, AppSpec, Lease, Logs, Options, Request, Shared, Stack, Strategy, artifacts};
+use lockgate_e2e::{
+    Answer, App, AppSpec, Lease, Logs, Options, Request, Shared, Stack, Strategy, artifacts,
+};
 
 static STACK: Shared = Shared::new();
 /// These tests stop and start the one sidecar: one at a time.
@@ -56,7 +65,10 @@ fn while_the_sidecar_is_away_senders_are_told_to_come_back() {
     assert!(passed < Duration::from_secs(1), "{passed:?}");
     // The edge keeps its endpoints: what is wrong stays wrong, and nobody learns more.
     assert_eq!(stack.edge.send(&request.clone().without("x-signature")).unwrap().status, 401);
-    assert_eq!(stack.edge.send(&request.clone().at("/promotion/team-a/unknown/dev")).unwrap().status, 401);
+    assert_eq!(
+        stack.edge.send(&request.clone().at("/promotion/team-a/unknown/dev")).unwrap().status,
+        401
+    );
     assert_eq!(stack.edge.send(&request.clone().at("/promotion/x")).unwrap().status, 404);
     assert_eq!(stack.edge.send(&Request::new("GET", "/healthz")).unwrap().status, 200);
 
@@ -82,8 +94,14 @@ fn what_was_accepted_survives_a_killed_sidecar() {
     stack.sidecar.wait_for_state(&id, "Done", Duration::from_secs(20)).unwrap();
     recovered(&stack, app, Duration::from_secs(5));
     let again = stack.edge.send(&request).unwrap();
-    assert_eq!((again.status, again.json().unwrap()["promotion"]["id"].as_str()), (202, Some(id.as_str())));
-    assert_eq!(stack.repository.commits_ahead(&format!("promotion-team-a-{}-staging", app.name)).unwrap(), 1);
+    assert_eq!(
+        (again.status, again.json().unwrap()["promotion"]["id"].as_str()),
+        (202, Some(id.as_str()))
+    );
+    assert_eq!(
+        stack.repository.commits_ahead(&format!("promotion-team-a-{}-staging", app.name)).unwrap(),
+        1
+    );
 }
 
 #[test]
@@ -93,7 +111,10 @@ fn a_frozen_sidecar_is_given_up_in_time_and_taken_back() {
     stack.sidecar.freeze().unwrap();
     let (answer, passed) = timed(&stack, &app.harmless("dev", 1).unwrap());
     assert_eq!((answer.status, answer.retry_after()), (503, Some(2)), "{}", answer.text());
-    assert!(passed < WAIT + Duration::from_secs(4), "the deadline is the wait and two seconds: {passed:?}");
+    assert!(
+        passed < WAIT + Duration::from_secs(4),
+        "the deadline is the wait and two seconds: {passed:?}"
+    );
     // Requests that need no sidecar are answered at once.
     let (answer, passed) = timed(&stack, &app.harmless("dev", 2).unwrap().without("x-signature"));
     assert_eq!(answer.status, 401);
@@ -113,11 +134,15 @@ fn an_answer_after_the_whole_wait_still_reaches_the_sender() {
     let spec = AppSpec::new(&app.name, Strategy::GitBranch);
     stack.pipelines.add(&spec, &app.namespace, &url).unwrap();
     thread::sleep(Duration::from_secs(1));
-    let (answer, passed) = timed(&stack, &app.request("dev", &app.upgraded("dev", "1.1.0")).unwrap());
+    let (answer, passed) =
+        timed(&stack, &app.request("dev", &app.upgraded("dev", "1.1.0")).unwrap());
     assert_eq!(answer.status, 202, "{}", answer.text());
     let promotion = answer.json().unwrap()["promotion"].clone();
     assert!(matches!(promotion["state"].as_str(), Some("Running" | "Pending")), "{promotion}");
-    assert!((WAIT - Duration::from_millis(200)..WAIT + Duration::from_secs(2)).contains(&passed), "{passed:?}");
+    assert!(
+        (WAIT - Duration::from_millis(200)..WAIT + Duration::from_secs(2)).contains(&passed),
+        "{passed:?}"
+    );
 }
 
 #[test]
@@ -135,7 +160,10 @@ fn a_sender_that_leaves_before_the_answer_loses_nothing() {
     let id = answer.json().unwrap()["promotion"]["id"].as_str().unwrap().to_owned();
     stack.sidecar.wait_for_state(&id, "Done", Duration::from_secs(10)).unwrap();
     assert_eq!(stack.sidecar.promotions(&app.namespace, &app.name).unwrap().len(), 1);
-    assert_eq!(stack.repository.commits_ahead(&format!("promotion-team-a-{}-staging", app.name)).unwrap(), 1);
+    assert_eq!(
+        stack.repository.commits_ahead(&format!("promotion-team-a-{}-staging", app.name)).unwrap(),
+        1
+    );
 }
 
 fn signed_by(app: &App, key: &str, number: usize) -> Request {
@@ -154,7 +182,11 @@ fn settled(stack: &Stack, app: &App, key: &str, status: u16) -> Duration {
         if in_a_row == 16 {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "not {status} everywhere\n{}", stack.logs());
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "not {status} everywhere\n{}",
+            stack.logs()
+        );
     }
     start.elapsed()
 }
@@ -165,7 +197,8 @@ fn a_key_is_rotated_under_load_without_one_refused_event() {
     let app = stack.app().unwrap();
     let old = app.key("dev");
     let new = format!("new-{old}");
-    // What the senders sign with: it changes after the receiver knows the new key, and before it forgets the old one.
+    // What the senders sign with: it changes after the receiver knows the new key, and before it
+    // forgets the old one.
     let current = Mutex::new(old.clone());
     let (over, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     let keep_sending = || {
@@ -205,7 +238,8 @@ fn a_panic_of_the_filter_heals_and_other_routes_do_not_notice() {
     let filter = Some(artifacts::panicking_filter().unwrap());
     let limited = AppSpec::new("limited", Strategy::Notification).limited(5, "1h");
     let busy = AppSpec::new("busy", Strategy::Notification).limited(1_000_000, "1s");
-    let stack = Stack::start(&Options { filter, apps: vec![busy, limited], ..Options::default() }).unwrap();
+    let stack =
+        Stack::start(&Options { filter, apps: vec![busy, limited], ..Options::default() }).unwrap();
     let (busy, limited) = (&stack.apps[0], &stack.apps[1]);
     for number in 0..5 {
         assert_eq!(stack.edge.send(&limited.harmless("dev", number).unwrap()).unwrap().status, 202);
@@ -213,7 +247,10 @@ fn a_panic_of_the_filter_heals_and_other_routes_do_not_notice() {
     for round in 0..3 {
         // Each worker has a VM of its own: enough requests to reach both.
         for _ in 0..6 {
-            let answer = stack.edge.send(&busy.harmless("dev", 1).unwrap().header("x-lockgate-panic", "1")).unwrap();
+            let answer = stack
+                .edge
+                .send(&busy.harmless("dev", 1).unwrap().header("x-lockgate-panic", "1"))
+                .unwrap();
             assert_eq!(answer.status, 503);
         }
         for _ in 0..10 {
@@ -225,6 +262,12 @@ fn a_panic_of_the_filter_heals_and_other_routes_do_not_notice() {
         stack.wait_until_synced(Duration::from_secs(10)).unwrap();
     }
     assert!(stack.envoy.log().contains("asked to panic"));
-    assert!(stack.envoy.metrics().unwrap().sum("envoy_wasm_lockgate_edge_vm_reload_success") >= 3.0);
-    assert_eq!(stack.edge.send(&limited.harmless("dev", 99).unwrap()).unwrap().status, 429, "limits outlive a VM");
+    assert!(
+        stack.envoy.metrics().unwrap().sum("envoy_wasm_lockgate_edge_vm_reload_success") >= 3.0
+    );
+    assert_eq!(
+        stack.edge.send(&limited.harmless("dev", 99).unwrap()).unwrap().status,
+        429,
+        "limits outlive a VM"
+    );
 }

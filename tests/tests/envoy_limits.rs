@@ -1,6 +1,12 @@
 //! Real Envoy with two workers: limits that are exact, and floods that starve nobody.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -32,14 +38,17 @@ fn app<'a>(stack: &'a Stack, name: &str) -> &'a App {
     stack.apps.iter().find(|app| app.name == name).unwrap()
 }
 
-/// Sends all requests at once, eight at a time, each on a connection of its own; how many were answered 202 and 429.
+/// Sends all requests at once, eight at a time, each on a connection of its own; how many were
+/// answered 202 and 429.
 fn race(stack: &Stack, requests: &[Request], http2: bool) -> (usize, usize) {
     let (next, admitted, limited) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 while let Some(request) = requests.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let answer = if http2 { stack.edge.send_h2(request) } else { stack.edge.send(request) }.unwrap();
+                    let answer =
+                        if http2 { stack.edge.send_h2(request) } else { stack.edge.send(request) }
+                            .unwrap();
                     match answer.status {
                         202 => admitted.fetch_add(1, Ordering::SeqCst),
                         429 => limited.fetch_add(1, Ordering::SeqCst),
@@ -56,13 +65,18 @@ fn race(stack: &Stack, requests: &[Request], http2: bool) -> (usize, usize) {
 fn two_workers_share_an_exact_limit() {
     let stack = stack();
     let app = app(&stack, "exact");
-    let requests: Vec<Request> = (0..200).map(|number| app.harmless("dev", number).unwrap()).collect();
+    let requests: Vec<Request> =
+        (0..200).map(|number| app.harmless("dev", number).unwrap()).collect();
     let (workers, before) = (["0", "1"], stack.envoy.metrics().unwrap());
     assert_eq!(race(&stack, &requests, false), (50, 150));
     let after = stack.envoy.metrics().unwrap();
     for worker in workers.map(|worker| format!("envoy_worker_id=\"{worker}\"")) {
-        let connections = |metrics: &Metrics| metrics.with("envoy_listener_worker_downstream_cx_total", &worker);
-        assert!(connections(&after) - connections(&before) > 20.0, "both workers took part: {worker}");
+        let connections =
+            |metrics: &Metrics| metrics.with("envoy_listener_worker_downstream_cx_total", &worker);
+        assert!(
+            connections(&after) - connections(&before) > 20.0,
+            "both workers took part: {worker}"
+        );
     }
     let answer = stack.edge.send(&requests[0]).unwrap();
     let wait = answer.retry_after().unwrap();
@@ -75,7 +89,8 @@ fn two_workers_share_an_exact_limit() {
 fn both_protocols_share_an_exact_limit() {
     let stack = stack();
     let app = app(&stack, "mixed");
-    let requests: Vec<Request> = (0..60).map(|number| app.harmless("dev", number).unwrap()).collect();
+    let requests: Vec<Request> =
+        (0..60).map(|number| app.harmless("dev", number).unwrap()).collect();
     let (first, second) = requests.split_at(20);
     let (over_http1, _) = race(&stack, first, false);
     let (over_http2, _) = race(&stack, second, true);
@@ -86,14 +101,21 @@ fn both_protocols_share_an_exact_limit() {
 fn the_shipped_limit_of_an_endpoint_is_twenty_at_once() {
     let stack = stack();
     let app = app(&stack, "shipped");
-    let requests: Vec<Request> = (0..40).map(|number| app.harmless("dev", number).unwrap()).collect();
+    let requests: Vec<Request> =
+        (0..40).map(|number| app.harmless("dev", number).unwrap()).collect();
     let (admitted, limited) = race(&stack, &requests, false);
     // One more comes back every second and a half while the race runs.
-    assert!((20..=24).contains(&admitted) && admitted + limited == 40, "{admitted} admitted, {limited} limited");
+    assert!(
+        (20..=24).contains(&admitted) && admitted + limited == 40,
+        "{admitted} admitted, {limited} limited"
+    );
     let answer = stack.edge.send(&requests[39]).unwrap();
     if answer.status == 429 {
         let wait = answer.retry_after().unwrap();
-        assert!((1..=2).contains(&wait), "small enough for a sender that gives up after 15 s: {wait}");
+        assert!(
+            (1..=2).contains(&wait),
+            "small enough for a sender that gives up after 15 s: {wait}"
+        );
     }
 }
 
@@ -119,7 +141,8 @@ fn signed_events_pass_while_their_own_address_floods_the_edge() {
                 while !over.load(Ordering::SeqCst) {
                     match connection.send(&request) {
                         Ok(answer) => {
-                            counts[usize::from(answer.status == 429)].fetch_add(1, Ordering::SeqCst);
+                            counts[usize::from(answer.status == 429)]
+                                .fetch_add(1, Ordering::SeqCst);
                             assert!(matches!(answer.status, 401 | 429), "{}", answer.status);
                             if answer.closes() {
                                 connection = edge.connect(source).unwrap();
@@ -137,15 +160,19 @@ fn signed_events_pass_while_their_own_address_floods_the_edge() {
     }
     for number in 0..200 {
         let request = app.harmless("dev", 1000 + number).unwrap().from(source);
-        let answer = if number % 4 == 0 { stack.edge.send_h2(&request) } else { stack.edge.send(&request) }.unwrap();
+        let answer =
+            if number % 4 == 0 { stack.edge.send_h2(&request) } else { stack.edge.send(&request) }
+                .unwrap();
         assert_eq!(answer.status, 202, "event {number}: {}", answer.text());
     }
     over.store(true, Ordering::SeqCst);
     for flood in floods {
         flood.join().unwrap();
     }
-    let seen: Vec<(usize, usize)> =
-        counts.iter().map(|count| (count[0].load(Ordering::SeqCst), count[1].load(Ordering::SeqCst))).collect();
+    let seen: Vec<(usize, usize)> = counts
+        .iter()
+        .map(|count| (count[0].load(Ordering::SeqCst), count[1].load(Ordering::SeqCst)))
+        .collect();
     assert!(seen[0].1 > seen[0].0, "unsigned requests are limited: {seen:?}");
     assert!(seen[1].0 > 20 && seen[1].1 == 0, "small signed ones are verified: {seen:?}");
     assert!(seen[2].1 > 0, "large unsigned ones are limited: {seen:?}");
@@ -163,7 +190,8 @@ fn a_flood_from_one_address_does_not_limit_another() {
     assert!(statuses.contains(&429));
     assert_eq!(stack.edge.send(&unsigned.clone().from(quiet)).unwrap().status, 401);
     // A header does not change who somebody is.
-    let disguised = unsigned.header("x-forwarded-for", "198.51.100.7").header("x-real-ip", "198.51.100.7");
+    let disguised =
+        unsigned.header("x-forwarded-for", "198.51.100.7").header("x-real-ip", "198.51.100.7");
     // One request in 83 ms comes back, so not every one of them is refused.
     let statuses: Vec<u16> = (0..40).map(|_| connection.send(&disguised).unwrap().status).collect();
     assert!(statuses.contains(&429), "{statuses:?}");

@@ -1,6 +1,13 @@
-//! Real Envoy, the built filter and the real sidecar: signatures, headers, paths and other routes, over HTTP/1.1 and HTTP/2.
+//! Real Envoy, the built filter and the real sidecar: signatures, headers, paths and other routes,
+//! over HTTP/1.1 and HTTP/2.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod wire;
 
@@ -30,7 +37,10 @@ fn every_wrong_signature_gets_the_same_answer() {
     let cases = [
         ("empty", with("")),
         ("twice", request.clone().header("x-signature", &good)),
-        ("a good and a bad one", request.clone().header("x-signature", &format!("sha256={}", "0".repeat(64)))),
+        (
+            "a good and a bad one",
+            request.clone().header("x-signature", &format!("sha256={}", "0".repeat(64))),
+        ),
         ("two in one", with(&format!("{good},{good}"))),
         ("sha1", with(&format!("sha1={}", "0".repeat(40)))),
         ("no algorithm", with(&good[7..])),
@@ -48,8 +58,16 @@ fn every_wrong_signature_gets_the_same_answer() {
     ];
     for (what, request) in cases {
         for (answer, protocol) in both(&stack, &request).into_iter().zip(["HTTP/1.1", "HTTP/2"]) {
-            assert_eq!((answer.status, answer.text()), (401, expected.text()), "{what} over {protocol}");
-            assert_eq!(answer.header("content-type"), expected.header("content-type"), "{what} over {protocol}");
+            assert_eq!(
+                (answer.status, answer.text()),
+                (401, expected.text()),
+                "{what} over {protocol}"
+            );
+            assert_eq!(
+                answer.header("content-type"),
+                expected.header("content-type"),
+                "{what} over {protocol}"
+            );
         }
     }
     assert_both(&stack, &request, 202);
@@ -72,12 +90,18 @@ fn a_header_with_an_underscore_never_counts() {
 fn header_bytes_that_are_not_text_harm_nobody() {
     let stack = stack();
     let app = stack.app().unwrap();
-    for (number, name) in ["user-agent", "traceparent", "x-request-id", "x-anything"].into_iter().enumerate() {
+    for (number, name) in
+        ["user-agent", "traceparent", "x-request-id", "x-anything"].into_iter().enumerate()
+    {
         let request = harmless(app, number).without(name).header_bytes(name, b"\xff\xfe\x80");
         assert_both(&stack, &request, 202);
     }
     for (name, status) in [("x-signature", 401), ("content-type", 415)] {
-        assert_both(&stack, &harmless(app, 9).without(name).header_bytes(name, b"\xff\xfe\x80"), status);
+        assert_both(
+            &stack,
+            &harmless(app, 9).without(name).header_bytes(name, b"\xff\xfe\x80"),
+            status,
+        );
     }
     // In a name they are a protocol error.
     let mut connection = stack.edge.connect(Ipv4Addr::LOCALHOST).unwrap();
@@ -127,12 +151,19 @@ fn every_other_spelling_of_a_path_is_refused() {
         format!("/promotion/.team-a/{name}/dev"),
     ];
     for path in &tricks {
-        for (answer, protocol) in both(&stack, &request.clone().at(path)).into_iter().zip(["HTTP/1.1", "HTTP/2"]) {
+        for (answer, protocol) in
+            both(&stack, &request.clone().at(path)).into_iter().zip(["HTTP/1.1", "HTTP/2"])
+        {
             assert_eq!(answer.status, 404, "{path} over {protocol}: {}", answer.text());
         }
     }
     // What is no path at all never reaches a route.
-    for path in [format!("{good}#x"), format!("{good}\u{0}"), format!("{good}\u{e9}"), "promotion/team-a/x/dev".to_owned()] {
+    for path in [
+        format!("{good}#x"),
+        format!("{good}\u{0}"),
+        format!("{good}\u{e9}"),
+        "promotion/team-a/x/dev".to_owned(),
+    ] {
         let answer = stack.edge.send(&request.clone().at(&path)).unwrap();
         assert!(matches!(answer.status, 400 | 404), "{path:?}: {}", answer.status);
     }
@@ -158,7 +189,11 @@ fn other_methods_types_and_encodings_are_refused() {
     assert_both(&stack, &harmless(app, 1).replace("content-type", "text/plain"), 415);
     assert_both(&stack, &harmless(app, 1).without("content-type"), 415);
     assert_both(&stack, &harmless(app, 1).header("content-encoding", "gzip"), 415);
-    assert_both(&stack, &harmless(app, 1).replace("content-type", "application/json; charset=utf-8"), 202);
+    assert_both(
+        &stack,
+        &harmless(app, 1).replace("content-type", "application/json; charset=utf-8"),
+        202,
+    );
 }
 
 #[test]
@@ -194,17 +229,42 @@ fn ambiguous_requests_end_at_the_proxy() {
         app.path("dev")
     );
     let cases = [
-        ("length and chunks", format!("{head}content-length: {length}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), 400),
-        ("two lengths", format!("{head}content-length: {length}\r\ncontent-length: 5\r\n\r\n{text}"), 400),
+        (
+            "length and chunks",
+            format!(
+                "{head}content-length: {length}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+            ),
+            400,
+        ),
+        (
+            "two lengths",
+            format!("{head}content-length: {length}\r\ncontent-length: 5\r\n\r\n{text}"),
+            400,
+        ),
         ("a negative length", format!("{head}content-length: -1\r\n\r\n{text}"), 400),
         ("an unknown coding", format!("{head}transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"), 501),
         ("a space before the colon", format!("{head}content-length : {length}\r\n\r\n{text}"), 400),
-        ("HTTP/1.0", format!("{}content-length: {length}\r\n\r\n{text}", head.replace("HTTP/1.1", "HTTP/1.0")), 426),
+        (
+            "HTTP/1.0",
+            format!(
+                "{}content-length: {length}\r\n\r\n{text}",
+                head.replace("HTTP/1.1", "HTTP/1.0")
+            ),
+            426,
+        ),
         ("a header of 20 KiB", format!("{head}x-long: {}\r\n\r\n", "x".repeat(20_000)), 431),
-        ("sixty headers", format!("{head}{}\r\n", (0..60).map(|number| format!("x-{number}: 1\r\n")).collect::<String>()), 431),
+        (
+            "sixty headers",
+            format!(
+                "{head}{}\r\n",
+                (0..60).map(|number| format!("x-{number}: 1\r\n")).collect::<String>()
+            ),
+            431,
+        ),
     ];
     for (what, request, status) in cases {
-        let answer = stack.edge.connect(Ipv4Addr::LOCALHOST).unwrap().exchange(request.as_bytes()).unwrap();
+        let answer =
+            stack.edge.connect(Ipv4Addr::LOCALHOST).unwrap().exchange(request.as_bytes()).unwrap();
         assert_eq!(answer.status, status, "{what}: {}", answer.text());
     }
     assert_both(&stack, &harmless(app, 2), 202);
@@ -215,9 +275,17 @@ fn another_route_of_the_listener_does_not_enter_the_filter() {
     let stack = stack();
     let counted = |stack: &Stack| {
         let metrics = stack.envoy.metrics().unwrap();
-        metrics.names().filter(|name| name.starts_with("lockgate_edge_") && name.contains("_total")).count()
+        metrics
+            .names()
+            .filter(|name| name.starts_with("lockgate_edge_") && name.contains("_total"))
+            .count()
     };
-    assert_eq!(counted(&stack), 10, "{:?}", stack.envoy.metrics().unwrap().names().collect::<Vec<_>>());
+    assert_eq!(
+        counted(&stack),
+        10,
+        "{:?}",
+        stack.envoy.metrics().unwrap().names().collect::<Vec<_>>()
+    );
     // The filter would answer 405 to this method and 404 to this path.
     for request in [Request::new("GET", "/healthz"), Request::post("/healthz")] {
         for answer in both(&stack, &request) {

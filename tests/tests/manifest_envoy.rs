@@ -1,6 +1,12 @@
 //! The bootstrap that users copy: Envoy itself takes it, and it says what the README promises.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 use std::fs;
 use std::process::Command;
@@ -40,7 +46,10 @@ fn envoy_accepts_the_bootstrap_without_a_warning() {
         .unwrap();
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && text.contains("OK"), "{text}");
-    let complaints: Vec<&str> = text.lines().filter(|line| line.contains("[warning]") || line.contains("eprecated")).collect();
+    let complaints: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("[warning]") || line.contains("eprecated"))
+        .collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
@@ -52,10 +61,15 @@ fn nothing_but_the_filter_can_answer_a_promotion() {
     let manager = &listeners[0]["filter_chains"][0]["filters"][0]["typed_config"];
     let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array().unwrap();
     for route in routes {
-        assert!(route.get("route").is_none() && route.get("redirect").is_none(), "no route has a way to a backend: {route}");
+        assert!(
+            route.get("route").is_none() && route.get("redirect").is_none(),
+            "no route has a way to a backend: {route}"
+        );
     }
-    let enabled: Vec<&Value> =
-        routes.iter().filter(|route| route["typed_per_filter_config"]["lockgate-edge"].is_object()).collect();
+    let enabled: Vec<&Value> = routes
+        .iter()
+        .filter(|route| route["typed_per_filter_config"]["lockgate-edge"].is_object())
+        .collect();
     assert_eq!(enabled.len(), 1);
     assert_eq!(enabled[0]["match"], serde_json::json!({"prefix": "/promotion/"}));
     assert_eq!(enabled[0]["direct_response"]["status"], 503);

@@ -1,6 +1,12 @@
 //! The samples that users copy decode strictly with our own types, and fit together.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +23,8 @@ fn documents() -> Vec<(PathBuf, Value)> {
     assert!(files.len() >= 2, "{files:?}");
     let documents = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        let values: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let values: Vec<Value> = serde_saphyr::from_multiple(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         values.into_iter().map(|value| (path.clone(), value)).collect::<Vec<_>>()
     };
     files.into_iter().flat_map(documents).collect()
@@ -28,7 +35,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
+        {
             files.push(path);
         }
     }
@@ -39,15 +49,27 @@ fn of_kind(kind: &str) -> Vec<(PathBuf, Value)> {
 }
 
 fn ours() -> Vec<(PathBuf, Value)> {
-    of_kind("Secret").into_iter().filter(|(path, _)| path.components().any(|part| part.as_os_str() == "lockgate")).collect()
+    of_kind("Secret")
+        .into_iter()
+        .filter(|(path, _)| path.components().any(|part| part.as_os_str() == "lockgate"))
+        .collect()
 }
 
 #[test]
 fn every_sample_is_of_a_kind_that_a_user_needs() {
     for (path, document) in documents() {
         let kind = document["kind"].as_str().unwrap_or_default();
-        assert!(matches!(kind, "Pipeline" | "Secret" | "Provider" | "Alert"), "{}: {kind:?}", path.display());
-        assert!(document["metadata"]["name"].is_string() && document["metadata"]["namespace"].is_string(), "{}", path.display());
+        assert!(
+            matches!(kind, "Pipeline" | "Secret" | "Provider" | "Alert"),
+            "{}: {kind:?}",
+            path.display()
+        );
+        assert!(
+            document["metadata"]["name"].is_string()
+                && document["metadata"]["namespace"].is_string(),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -56,7 +78,8 @@ fn every_pipeline_loads_without_a_warning() {
     let pipelines = of_kind("Pipeline");
     assert!(!pipelines.is_empty());
     for (path, document) in pipelines {
-        let loaded = Pipeline::from_value(&document).unwrap_or_else(|errors| panic!("{}: {errors:?}", path.display()));
+        let loaded = Pipeline::from_value(&document)
+            .unwrap_or_else(|errors| panic!("{}: {errors:?}", path.display()));
         assert!(loaded.warnings.is_empty(), "{}: {:?}", path.display(), loaded.warnings);
     }
 }
@@ -66,7 +89,8 @@ fn every_secret_of_lockgate_loads_without_a_remark() {
     let secrets = ours();
     assert!(!secrets.is_empty());
     for (path, document) in secrets {
-        let loaded = Secret::from_value(&document).unwrap_or_else(|errors| panic!("{}: {errors:?}", path.display()));
+        let loaded = Secret::from_value(&document)
+            .unwrap_or_else(|errors| panic!("{}: {errors:?}", path.display()));
         assert!(loaded.warnings.is_empty(), "{}: {:?}", path.display(), loaded.warnings);
         let (_, remarks) = loaded.value.hmac_keys();
         assert!(remarks.is_empty(), "{}: {}", path.display(), remarks.len());
@@ -75,17 +99,28 @@ fn every_secret_of_lockgate_loads_without_a_remark() {
 
 #[test]
 fn every_endpoint_has_a_key_and_no_two_share_one() {
-    let secrets: Vec<Secret> = ours().iter().map(|(_, document)| Secret::from_value(document).unwrap().value).collect();
+    let secrets: Vec<Secret> =
+        ours().iter().map(|(_, document)| Secret::from_value(document).unwrap().value).collect();
     let mut seen = Vec::new();
     for (path, document) in of_kind("Pipeline") {
         let pipeline = Pipeline::from_value(&document).unwrap().value;
         for environment in pipeline.environments() {
             let rules = pipeline.endpoint_rules(&environment.name);
-            let name = rules.secret_ref.unwrap_or_else(|| panic!("{}: {} has no key", path.display(), environment.name));
-            let secret = secrets.iter().find(|secret| secret.namespace() == pipeline.key().namespace() && secret.name() == name);
-            let (keys, _) = secret.unwrap_or_else(|| panic!("{}: no Secret {name}", path.display())).hmac_keys();
+            let name = rules
+                .secret_ref
+                .unwrap_or_else(|| panic!("{}: {} has no key", path.display(), environment.name));
+            let secret = secrets.iter().find(|secret| {
+                secret.namespace() == pipeline.key().namespace() && secret.name() == name
+            });
+            let (keys, _) = secret
+                .unwrap_or_else(|| panic!("{}: no Secret {name}", path.display()))
+                .hmac_keys();
             for key in keys {
-                assert!(!seen.contains(&key.bytes().to_vec()), "{}: {name} shares a key", path.display());
+                assert!(
+                    !seen.contains(&key.bytes().to_vec()),
+                    "{}: {name} shares a key",
+                    path.display()
+                );
                 seen.push(key.bytes().to_vec());
             }
         }
@@ -94,21 +129,34 @@ fn every_endpoint_has_a_key_and_no_two_share_one() {
 
 #[test]
 fn what_flux_signs_with_is_a_key_of_the_endpoint_it_posts_to() {
-    let secrets: Vec<Secret> = ours().iter().map(|(_, document)| Secret::from_value(document).unwrap().value).collect();
-    let pipelines: Vec<Pipeline> =
-        of_kind("Pipeline").iter().map(|(_, document)| Pipeline::from_value(document).unwrap().value).collect();
-    let senders: Vec<(PathBuf, Value)> =
-        of_kind("Secret").into_iter().filter(|(_, document)| document["stringData"]["address"].is_string()).collect();
+    let secrets: Vec<Secret> =
+        ours().iter().map(|(_, document)| Secret::from_value(document).unwrap().value).collect();
+    let pipelines: Vec<Pipeline> = of_kind("Pipeline")
+        .iter()
+        .map(|(_, document)| Pipeline::from_value(document).unwrap().value)
+        .collect();
+    let senders: Vec<(PathBuf, Value)> = of_kind("Secret")
+        .into_iter()
+        .filter(|(_, document)| document["stringData"]["address"].is_string())
+        .collect();
     assert!(!senders.is_empty());
     for (path, document) in senders {
         let address = document["stringData"]["address"].as_str().unwrap();
         let token = document["stringData"]["token"].as_str().unwrap();
         let endpoint: Vec<&str> = address.split_once("/promotion/").unwrap().1.split('/').collect();
-        let pipeline =
-            pipelines.iter().find(|pipeline| (pipeline.key().namespace(), pipeline.key().name()) == (endpoint[0], endpoint[1]));
-        let name =
-            pipeline.unwrap_or_else(|| panic!("{}: {address}", path.display())).endpoint_rules(endpoint[2]).secret_ref.unwrap();
+        let pipeline = pipelines.iter().find(|pipeline| {
+            (pipeline.key().namespace(), pipeline.key().name()) == (endpoint[0], endpoint[1])
+        });
+        let name = pipeline
+            .unwrap_or_else(|| panic!("{}: {address}", path.display()))
+            .endpoint_rules(endpoint[2])
+            .secret_ref
+            .unwrap();
         let (keys, _) = secrets.iter().find(|secret| secret.name() == name).unwrap().hmac_keys();
-        assert!(keys.iter().any(|key| key.bytes() == token.as_bytes()), "{}: {address}", path.display());
+        assert!(
+            keys.iter().any(|key| key.bytes() == token.as_bytes()),
+            "{}: {address}",
+            path.display()
+        );
     }
 }

@@ -1,6 +1,13 @@
-//! The built filter in the test host: limits over several workers, races for shared data, and a clock that steps back.
+//! The built filter in the test host: limits over several workers, races for shared data, and a
+//! clock that steps back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -11,8 +18,8 @@ use std::time::Duration;
 use lockgate_api::v1::{EdgeSettings, SyncResponse};
 use lockgate_e2e::host::{Outcome, Proxy, Vm};
 use support::{
-    ENDPOINT, KEY, TODAY, admitted, body, delivered, endpoint, forged, full, limit, ready, replied, settings, signed, status,
-    vm_with,
+    ENDPOINT, KEY, TODAY, admitted, body, delivered, endpoint, forged, full, limit, ready, replied,
+    settings, signed, status, vm_with,
 };
 
 fn limited(requests: u32, interval: &str) -> SyncResponse {
@@ -59,7 +66,8 @@ fn a_limit_is_exact_while_workers_race() {
         // Another endpoint each time would do as well; a rest gives the whole burst back.
         proxy.advance(Duration::from_secs(7200));
         let vms: Vec<Vm> = (0..4).map(|_| vm_with(&proxy, &limited(101, "1h"))).collect();
-        let workers: Vec<_> = vms.into_iter().map(|mut vm| thread::spawn(move || admitted(&mut vm, 60))).collect();
+        let workers: Vec<_> =
+            vms.into_iter().map(|mut vm| thread::spawn(move || admitted(&mut vm, 60))).collect();
         let through: usize = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
         assert_eq!(through, 101, "round {round}, {} lost races", proxy.lost_races());
     }
@@ -88,7 +96,9 @@ fn endless_lost_races_end_in_a_refusal() {
 
 #[test]
 fn a_clock_that_steps_back_neither_refills_nor_blocks() {
-    for step in [Duration::from_secs(1), Duration::from_secs(3600), Duration::from_secs(86_400 * 365)] {
+    for step in
+        [Duration::from_secs(1), Duration::from_secs(3600), Duration::from_secs(86_400 * 365)]
+    {
         let proxy = Proxy::at(TODAY);
         let mut vm = vm_with(&proxy, &limited(10, "10s"));
         assert_eq!(admitted(&mut vm, 20), 10);
@@ -163,7 +173,11 @@ fn a_signed_event_passes_when_the_budget_of_its_source_is_used_up() {
         vm.send(&forged(&body())).unwrap();
     }
     assert_eq!(status(&mut vm, &unsigned), 429);
-    assert_eq!(status(&mut vm, &forged(&body())), 401, "small and signed: verified, whatever its source did");
+    assert_eq!(
+        status(&mut vm, &forged(&body())),
+        401,
+        "small and signed: verified, whatever its source did"
+    );
     delivered(vm.send(&signed(&body())).unwrap());
     // What costs more to verify has to wait until the source is quiet.
     let large = vec![b' '; 16 * 1024 + 1];
@@ -176,7 +190,11 @@ fn a_signed_event_passes_when_the_budget_of_its_source_is_used_up() {
 fn authentic_requests_cost_no_pre_auth_budget() {
     let proxy = Proxy::at(TODAY);
     let mut response = full(1, vec![endpoint(ENDPOINT, &[KEY])]);
-    response.settings = Some(EdgeSettings { rate_limit: Some(limit(1000, "1s")), pre_auth: Some(limit(1, "1h")), ..settings() });
+    response.settings = Some(EdgeSettings {
+        rate_limit: Some(limit(1000, "1s")),
+        pre_auth: Some(limit(1, "1h")),
+        ..settings()
+    });
     let mut vm = vm_with(&proxy, &response);
     assert_eq!(admitted(&mut vm, 200), 200);
     let unsigned = signed(&body()).without("x-signature");

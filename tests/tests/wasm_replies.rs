@@ -1,6 +1,13 @@
-//! The built filter in the test host: what every kind of request is answered with, and what it asks of its host.
+//! The built filter in the test host: what every kind of request is answered with, and what it asks
+//! of its host.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -12,8 +19,8 @@ use lockgate_e2e::host::{LocalReply, Outcome, Proxy, Vm};
 use lockgate_e2e::{Body, Request};
 use prost::Message;
 use support::{
-    ENDPOINT, KEY, TODAY, body, delivered, endpoint, forged, full, module, ready, replied, settings, signed, status, verdict,
-    vm_with,
+    ENDPOINT, KEY, TODAY, body, delivered, endpoint, forged, full, module, ready, replied,
+    settings, signed, status, verdict, vm_with,
 };
 
 fn ask(vm: &mut Vm, request: &Request) -> LocalReply {
@@ -24,7 +31,8 @@ fn ask(vm: &mut Vm, request: &Request) -> LocalReply {
 fn a_signed_event_is_handed_over_whole() {
     let (proxy, mut vm) = ready();
     let body = body();
-    let request = signed(&body).header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let request = signed(&body)
+        .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
     let id = vm.begin(&request).unwrap();
     let (call, delivery) = delivered(vm.outcome(id).unwrap());
     assert_eq!(call.service, "lockgate.v1.Gate");
@@ -55,12 +63,27 @@ fn the_answer_of_the_sidecar_is_relayed_with_its_headers() {
         vm.answer(call.token, &response.encode_to_vec()).unwrap();
         replied(vm.outcome(id).unwrap())
     };
-    let created = relay(&mut vm, DeliverResponse { location: "https://git.example/pr/7".to_owned(), ..verdict(201, "{}") });
-    assert_eq!((created.status, created.header("location")), (201, Some("https://git.example/pr/7")));
+    let created = relay(
+        &mut vm,
+        DeliverResponse { location: "https://git.example/pr/7".to_owned(), ..verdict(201, "{}") },
+    );
+    assert_eq!(
+        (created.status, created.header("location")),
+        (201, Some("https://git.example/pr/7"))
+    );
     let busy = relay(&mut vm, DeliverResponse { retry_after_seconds: 3, ..verdict(503, "{}") });
     assert_eq!((busy.status, busy.header("retry-after")), (503, Some("3")));
-    let failed = relay(&mut vm, DeliverResponse { content_type: "application/problem+json".to_owned(), ..verdict(500, "{}") });
-    assert_eq!((failed.status, failed.header("content-type")), (500, Some("application/problem+json")));
+    let failed = relay(
+        &mut vm,
+        DeliverResponse {
+            content_type: "application/problem+json".to_owned(),
+            ..verdict(500, "{}")
+        },
+    );
+    assert_eq!(
+        (failed.status, failed.header("content-type")),
+        (500, Some("application/problem+json"))
+    );
 }
 
 #[test]
@@ -77,11 +100,20 @@ fn every_unauthentic_request_gets_the_same_401() {
         ("two in one header", signed(&body).replace("x-signature", &format!("{good}, {good}"))),
         ("no algorithm", signed(&body).replace("x-signature", &good.replace("sha256=", ""))),
         ("sha1", signed(&body).replace("x-signature", &format!("sha1={}", "0".repeat(40)))),
-        ("the algorithm of another length", signed(&body).replace("x-signature", &good.replace("sha256", "sha512"))),
+        (
+            "the algorithm of another length",
+            signed(&body).replace("x-signature", &good.replace("sha256", "sha512")),
+        ),
         ("one digit less", signed(&body).replace("x-signature", &good[..good.len() - 1])),
         ("one digit more", signed(&body).replace("x-signature", &format!("{good}0"))),
-        ("not hexadecimal", signed(&body).replace("x-signature", &format!("sha256={}", "g".repeat(64)))),
-        ("bytes that are not text", signed(&body).without("x-signature").header_bytes("x-signature", b"sha256=\xff\xfe")),
+        (
+            "not hexadecimal",
+            signed(&body).replace("x-signature", &format!("sha256={}", "g".repeat(64))),
+        ),
+        (
+            "bytes that are not text",
+            signed(&body).without("x-signature").header_bytes("x-signature", b"sha256=\xff\xfe"),
+        ),
         ("another body", signed(&body).body(b"{}")),
         ("another key", support::signed_with(support::OLD_KEY, &body)),
         ("the key and a newline", support::signed_with(&[KEY, b"\n"].concat(), &body)),
@@ -100,7 +132,7 @@ fn every_unauthentic_request_gets_the_same_401() {
 
 #[test]
 fn every_algorithm_and_either_case_of_hexadecimal_is_accepted() {
-    use lockgate_core::signature::{Algorithm, sign};
+    use lockgate_edge::signature::{Algorithm, sign};
     let (_, mut vm) = ready();
     let body = body();
     for algorithm in Algorithm::ALL {
@@ -116,7 +148,10 @@ fn every_algorithm_and_either_case_of_hexadecimal_is_accepted() {
 fn an_algorithm_that_the_settings_leave_out_is_refused() {
     let proxy = Proxy::at(TODAY);
     let mut response = full(1, vec![endpoint(ENDPOINT, &[KEY])]);
-    response.settings = Some(lockgate_api::v1::EdgeSettings { algorithms: vec!["sha512".to_owned()], ..settings() });
+    response.settings = Some(lockgate_api::v1::EdgeSettings {
+        algorithms: vec!["sha512".to_owned()],
+        ..settings()
+    });
     let mut vm = vm_with(&proxy, &response);
     assert_eq!(status(&mut vm, &signed(&body())), 401);
 }
@@ -173,9 +208,12 @@ fn a_path_that_is_not_three_plain_segments_is_refused() {
 fn only_plain_json_is_accepted() {
     let (proxy, mut vm) = ready();
     let body = body();
-    for (name, value) in
-        [("content-type", "text/plain"), ("content-type", "application/jsonx"), ("content-type", ""), ("content-encoding", "gzip")]
-    {
+    for (name, value) in [
+        ("content-type", "text/plain"),
+        ("content-type", "application/jsonx"),
+        ("content-type", ""),
+        ("content-encoding", "gzip"),
+    ] {
         assert_eq!(status(&mut vm, &signed(&body).replace(name, value)), 415, "{name}: {value}");
     }
     assert_eq!(status(&mut vm, &signed(&body).without("content-type")), 415);
@@ -205,9 +243,14 @@ fn the_body_is_judged_however_it_is_cut() {
     let (_, mut vm) = ready();
     let body = body();
     for size in [1, 7, 300, body.len() - 1, body.len()] {
-        let (_, delivery) = delivered(vm.send(&signed(&body).in_pieces(size, Duration::ZERO)).unwrap());
+        let (_, delivery) =
+            delivered(vm.send(&signed(&body).in_pieces(size, Duration::ZERO)).unwrap());
         assert_eq!(delivery.body, body, "pieces of {size}");
-        assert_eq!(status(&mut vm, &forged(&body).in_pieces(size, Duration::ZERO)), 401, "pieces of {size}");
+        assert_eq!(
+            status(&mut vm, &forged(&body).in_pieces(size, Duration::ZERO)),
+            401,
+            "pieces of {size}"
+        );
     }
 }
 
@@ -226,8 +269,12 @@ fn trailers_end_a_body_as_well() {
     let (_, mut vm) = ready();
     let body = body();
     for shape in [Body::Whole(body.clone()), Body::Pieces(vec![body.clone()], Duration::ZERO)] {
-        assert_eq!(status(&mut vm, &forged(&body).with_body(shape.clone()).trailer("x-t", "1")), 401);
-        let (_, delivery) = delivered(vm.send(&signed(&body).with_body(shape).trailer("x-t", "1")).unwrap());
+        assert_eq!(
+            status(&mut vm, &forged(&body).with_body(shape.clone()).trailer("x-t", "1")),
+            401
+        );
+        let (_, delivery) =
+            delivered(vm.send(&signed(&body).with_body(shape).trailer("x-t", "1")).unwrap());
         assert_eq!(delivery.body, body);
     }
 }
@@ -268,7 +315,11 @@ fn a_failed_call_tells_the_sender_to_come_back() {
         let (call, _) = delivered(vm.outcome(id).unwrap());
         vm.fail(call.token, code).unwrap();
         let reply = replied(vm.outcome(id).unwrap());
-        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("2")), "gRPC status {code}");
+        assert_eq!(
+            (reply.status, reply.header("retry-after")),
+            (503, Some("2")),
+            "gRPC status {code}"
+        );
     }
     assert_eq!(proxy.metric("lockgate_edge_unavailable_total"), Some(9));
 }
@@ -277,7 +328,8 @@ fn a_failed_call_tells_the_sender_to_come_back() {
 fn an_answer_that_makes_no_sense_tells_the_sender_to_come_back() {
     let (_, mut vm) = ready();
     let wild = |status| verdict(status, "{}").encode_to_vec();
-    for message in [b"\xff\xff\xff".to_vec(), Vec::new(), wild(0), wild(99), wild(100), wild(1000)] {
+    for message in [b"\xff\xff\xff".to_vec(), Vec::new(), wild(0), wild(99), wild(100), wild(1000)]
+    {
         let id = vm.begin(&signed(&body())).unwrap();
         let (call, _) = delivered(vm.outcome(id).unwrap());
         vm.answer(call.token, &message).unwrap();
@@ -300,7 +352,14 @@ fn a_client_that_leaves_takes_nothing_with_it() {
 fn header_bytes_that_are_not_text_do_not_kill_the_worker() {
     let (_, mut vm) = ready();
     let body = body();
-    for name in ["content-type", "content-length", "x-signature", "x-request-id", "traceparent", "user-agent"] {
+    for name in [
+        "content-type",
+        "content-length",
+        "x-signature",
+        "x-request-id",
+        "traceparent",
+        "user-agent",
+    ] {
         let request = signed(&body).without(name).header_bytes(name, b"\xff\xfe\x80");
         vm.send(&request).unwrap();
     }

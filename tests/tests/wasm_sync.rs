@@ -1,6 +1,12 @@
 //! The built filter in the test host: how a worker gets, changes and keeps its endpoints.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -10,8 +16,8 @@ use lockgate_api::v1::{EdgeSettings, SyncResponse};
 use lockgate_e2e::host::{Proxy, Vm};
 use prost::Message;
 use support::{
-    ENDPOINT, INSTANCE, KEY, OLD_KEY, TODAY, body, delivered, delta, endpoint, full, module, question, ready, settings, signed,
-    signed_with, status, sync, vm_with,
+    ENDPOINT, INSTANCE, KEY, OLD_KEY, TODAY, body, delivered, delta, endpoint, full, module,
+    question, ready, settings, signed, signed_with, status, sync, vm_with,
 };
 
 #[test]
@@ -21,7 +27,11 @@ fn a_new_worker_asks_for_everything() {
     let (call, request) = question(&mut vm, &proxy);
     assert_eq!((request.version, request.instance.as_str(), request.cursor.as_str()), (0, "", ""));
     assert!(call.timeout > Duration::from_secs(20), "a long poll of 20 s fits: {:?}", call.timeout);
-    assert!(vm.tick_period().is_some_and(|period| period <= Duration::from_secs(1)), "{:?}", vm.tick_period());
+    assert!(
+        vm.tick_period().is_some_and(|period| period <= Duration::from_secs(1)),
+        "{:?}",
+        vm.tick_period()
+    );
     assert_eq!(vm.calls().len(), 1, "one question at a time");
 }
 
@@ -41,7 +51,10 @@ fn a_rotated_key_works_beside_the_old_one_until_that_is_removed() {
     sync(&mut vm, &proxy, &delta(1, 2, vec![endpoint(ENDPOINT, &[OLD_KEY, KEY])], &[]));
     let (_, by_old) = delivered(vm.send(&signed_with(OLD_KEY, &body())).unwrap());
     let (_, by_new) = delivered(vm.send(&signed(&body())).unwrap());
-    assert_ne!(by_old.key_fingerprint, by_new.key_fingerprint, "the sidecar can tell which key is in use");
+    assert_ne!(
+        by_old.key_fingerprint, by_new.key_fingerprint,
+        "the sidecar can tell which key is in use"
+    );
     sync(&mut vm, &proxy, &delta(2, 3, vec![endpoint(ENDPOINT, &[KEY])], &[]));
     assert_eq!(status(&mut vm, &signed_with(OLD_KEY, &body())), 401);
     delivered(vm.send(&signed(&body())).unwrap());
@@ -73,7 +86,8 @@ fn an_endpoint_without_keys_exists_only_where_unsigned_events_are_allowed() {
     let mut vm = vm_with(&proxy, &response);
     let unsigned = signed(&body()).without("x-signature");
     assert_eq!(status(&mut vm, &unsigned), 401);
-    response.settings = Some(EdgeSettings { allow_unsigned: vec!["team-a/podinfo".to_owned()], ..settings() });
+    response.settings =
+        Some(EdgeSettings { allow_unsigned: vec!["team-a/podinfo".to_owned()], ..settings() });
     response.version = 2;
     sync(&mut vm, &proxy, &response);
     let (_, delivery) = delivered(vm.send(&unsigned).unwrap());
@@ -122,7 +136,10 @@ fn the_last_good_set_is_kept_while_the_sidecar_is_away() {
 #[test]
 fn a_restarted_sidecar_replaces_the_table() {
     let (proxy, mut vm) = ready();
-    let other = SyncResponse { instance: "second-start".to_owned(), ..full(1, vec![endpoint(ENDPOINT, &[OLD_KEY])]) };
+    let other = SyncResponse {
+        instance: "second-start".to_owned(),
+        ..full(1, vec![endpoint(ENDPOINT, &[OLD_KEY])])
+    };
     sync(&mut vm, &proxy, &other);
     assert_eq!(status(&mut vm, &signed(&body())), 401);
     delivered(vm.send(&signed_with(OLD_KEY, &body())).unwrap());
@@ -137,7 +154,8 @@ fn an_answer_that_makes_no_sense_changes_nothing() {
     let weak_key = full(2, vec![endpoint(ENDPOINT, &[b"short"])]);
     let no_change = SyncResponse { change: None, ..full(2, Vec::new()) };
     let no_settings = SyncResponse { settings: None, ..full(2, Vec::new()) };
-    let messages = [wrong_name, weak_key, no_change, no_settings].map(|response| response.encode_to_vec());
+    let messages =
+        [wrong_name, weak_key, no_change, no_settings].map(|response| response.encode_to_vec());
     for message in messages.into_iter().chain([b"\xff\xff\xff\xff".to_vec(), Vec::new()]) {
         let (call, _) = question(&mut vm, &proxy);
         vm.answer(call.token, &message).unwrap();
@@ -152,7 +170,10 @@ fn a_delta_to_another_version_leads_to_a_whole_table() {
     sync(&mut vm, &proxy, &delta(7, 8, vec![endpoint(ENDPOINT, &[OLD_KEY])], &[]));
     delivered(vm.send(&signed(&body())).unwrap());
     let (_, request) = question(&mut vm, &proxy);
-    assert!(request.version == 0 || request.instance.is_empty(), "asks as if it knew nothing: {request:?}");
+    assert!(
+        request.version == 0 || request.instance.is_empty(),
+        "asks as if it knew nothing: {request:?}"
+    );
 }
 
 #[test]
@@ -167,23 +188,36 @@ fn a_clock_that_steps_back_does_not_stop_the_questions() {
 
 #[test]
 fn a_wrong_plugin_configuration_denies_everything_and_calls_nobody() {
-    for configuration in
-        ["", "{}", "not json", r#"{"cluster": ""}"#, r#"{"cluster": "envoy"}"#, r#"{"cluster": "lockgate-gate", "key": "x"}"#]
-    {
+    for configuration in [
+        "",
+        "{}",
+        "not json",
+        r#"{"cluster": ""}"#,
+        r#"{"cluster": "envoy"}"#,
+        r#"{"cluster": "lockgate-gate", "key": "x"}"#,
+    ] {
         let proxy = Proxy::at(TODAY);
         let mut vm = Vm::start_with(module(), &proxy, configuration).unwrap();
         proxy.advance(Duration::from_secs(5));
         vm.tick().unwrap();
         assert!(vm.calls().is_empty(), "{configuration}");
         assert_eq!(status(&mut vm, &signed(&body())), 503, "{configuration}");
-        assert!(vm.log().iter().any(|(_, text)| text.contains("configuration") || text.contains("cluster")), "{:?}", vm.log());
+        assert!(
+            vm.log()
+                .iter()
+                .any(|(_, text)| text.contains("configuration") || text.contains("cluster")),
+            "{:?}",
+            vm.log()
+        );
     }
 }
 
 #[test]
 fn ten_thousand_endpoints_fit_into_five_megabytes() {
     let proxy = Proxy::at(TODAY);
-    let names: Vec<String> = (0..10_000).map(|number| format!("team-{:03}/application-{number:05}/dev", number % 100)).collect();
+    let names: Vec<String> = (0..10_000)
+        .map(|number| format!("team-{:03}/application-{number:05}/dev", number % 100))
+        .collect();
     let mut sorted = names.clone();
     sorted.sort();
     let pages: Vec<&[String]> = sorted.chunks(500).collect();

@@ -3,13 +3,13 @@
 use core::fmt;
 use std::borrow::Cow;
 
-use lockgate_core::edge::{Change, EdgeSettings, Forward, Record, SyncAnswer, SyncQuestion};
-use lockgate_core::endpoint::{Endpoint, EndpointError, PathPrefix, PipelineKey, PrefixError};
-use lockgate_core::key::{Fingerprint, Key};
-use lockgate_core::limit::{RateLimit, RateLimitError};
-use lockgate_core::reply::{JSON, PROBLEM, Reply};
-use lockgate_core::signature::{Algorithm, Signature, SignatureError};
-use lockgate_core::units::{UnitError, format_duration, parse_duration};
+use lockgate_edge::endpoint::{Endpoint, EndpointError, PathPrefix, PipelineKey, PrefixError};
+use lockgate_edge::key::{Fingerprint, Key};
+use lockgate_edge::limit::{RateLimit, RateLimitError};
+use lockgate_edge::reply::{JSON, PROBLEM, Reply};
+use lockgate_edge::signature::{Algorithm, Signature, SignatureError};
+use lockgate_edge::units::{UnitError, format_duration, parse_duration};
+use lockgate_edge::{Change, EdgeSettings, Forward, Record, SyncAnswer, SyncQuestion};
 use thiserror::Error;
 
 use crate::v1;
@@ -122,14 +122,16 @@ impl From<v1::SyncRequest> for SyncQuestion {
 impl From<SyncAnswer> for v1::SyncResponse {
     fn from(answer: SyncAnswer) -> Self {
         let change = match answer.change {
-            Change::Full(records) => {
-                v1::sync_response::Change::Full(v1::Table { endpoints: records.into_iter().map(Into::into).collect() })
-            }
-            Change::Delta { base, upserts, removals } => v1::sync_response::Change::Delta(v1::Delta {
-                base,
-                upserts: upserts.into_iter().map(Into::into).collect(),
-                removals: removals.into_iter().map(Into::into).collect(),
+            Change::Full(records) => v1::sync_response::Change::Full(v1::Table {
+                endpoints: records.into_iter().map(Into::into).collect(),
             }),
+            Change::Delta { base, upserts, removals } => {
+                v1::sync_response::Change::Delta(v1::Delta {
+                    base,
+                    upserts: upserts.into_iter().map(Into::into).collect(),
+                    removals: removals.into_iter().map(Into::into).collect(),
+                })
+            }
         };
         Self {
             version: answer.version,
@@ -153,16 +155,24 @@ impl TryFrom<v1::SyncResponse> for SyncAnswer {
             return Err(WireError::Contradiction { field: "more", other: "cursor" });
         }
         let change = match response.change.ok_or(WireError::Missing { field: "change" })? {
-            v1::sync_response::Change::Full(table) => {
-                Change::Full(table.endpoints.into_iter().map(Record::try_from).collect::<Result<_, _>>()?)
-            }
+            v1::sync_response::Change::Full(table) => Change::Full(
+                table.endpoints.into_iter().map(Record::try_from).collect::<Result<_, _>>()?,
+            ),
             v1::sync_response::Change::Delta(_) if response.more => {
                 return Err(WireError::Contradiction { field: "more", other: "delta" });
             }
             v1::sync_response::Change::Delta(delta) => Change::Delta {
                 base: delta.base,
-                upserts: delta.upserts.into_iter().map(Record::try_from).collect::<Result<_, _>>()?,
-                removals: delta.removals.iter().map(|name| endpoint("removals", name)).collect::<Result<_, _>>()?,
+                upserts: delta
+                    .upserts
+                    .into_iter()
+                    .map(Record::try_from)
+                    .collect::<Result<_, _>>()?,
+                removals: delta
+                    .removals
+                    .iter()
+                    .map(|name| endpoint("removals", name))
+                    .collect::<Result<_, _>>()?,
             },
         };
         Ok(Self {
@@ -170,7 +180,10 @@ impl TryFrom<v1::SyncResponse> for SyncAnswer {
             instance: response.instance,
             change,
             next: response.more.then_some(response.cursor),
-            settings: response.settings.ok_or(WireError::Missing { field: "settings" })?.try_into()?,
+            settings: response
+                .settings
+                .ok_or(WireError::Missing { field: "settings" })?
+                .try_into()?,
         })
     }
 }
@@ -193,9 +206,12 @@ impl TryFrom<v1::Endpoint> for Record {
         let keys = message
             .keys
             .iter()
-            .map(|bytes| Key::new("", bytes).map_err(|_| WireError::Key { endpoint: endpoint.clone() }))
+            .map(|bytes| {
+                Key::new("", bytes).map_err(|_| WireError::Key { endpoint: endpoint.clone() })
+            })
             .collect::<Result<_, _>>()?;
-        let rate_limit = message.rate_limit.map(|limit| rate_limit("rate_limit", Some(limit))).transpose()?;
+        let rate_limit =
+            message.rate_limit.map(|limit| rate_limit("rate_limit", Some(limit))).transpose()?;
         Ok(Self { endpoint, keys, rate_limit })
     }
 }
@@ -213,7 +229,11 @@ impl From<EdgeSettings> for v1::EdgeSettings {
             body_limit: settings.body_limit,
             rate_limit: Some(settings.rate_limit.into()),
             pre_auth: Some(settings.pre_auth.into()),
-            algorithms: settings.algorithms.iter().map(|algorithm| algorithm.name().to_string()).collect(),
+            algorithms: settings
+                .algorithms
+                .iter()
+                .map(|algorithm| algorithm.name().to_string())
+                .collect(),
             allow_unsigned: settings.allow_unsigned.into_iter().map(Into::into).collect(),
             wait: format_duration(settings.wait),
         }
@@ -227,14 +247,14 @@ impl TryFrom<v1::EdgeSettings> for EdgeSettings {
         if message.algorithms.is_empty() {
             return Err(WireError::Missing { field: "algorithms" });
         }
-        let algorithms = message
-            .algorithms
-            .iter()
-            .map(|name| name.parse::<Algorithm>().map_err(|source| WireError::Signature { field: "algorithms", source }));
-        let allow_unsigned = message
-            .allow_unsigned
-            .iter()
-            .map(|name| name.parse::<PipelineKey>().map_err(|source| WireError::Name { field: "allow_unsigned", source }));
+        let algorithms = message.algorithms.iter().map(|name| {
+            name.parse::<Algorithm>()
+                .map_err(|source| WireError::Signature { field: "algorithms", source })
+        });
+        let allow_unsigned = message.allow_unsigned.iter().map(|name| {
+            name.parse::<PipelineKey>()
+                .map_err(|source| WireError::Name { field: "allow_unsigned", source })
+        });
         Ok(Self {
             path_prefix: PathPrefix::new(&message.path_prefix).map_err(WireError::Prefix)?,
             body_limit: message.body_limit,
@@ -242,7 +262,8 @@ impl TryFrom<v1::EdgeSettings> for EdgeSettings {
             pre_auth: rate_limit("pre_auth", message.pre_auth)?,
             algorithms: algorithms.collect::<Result<_, _>>()?,
             allow_unsigned: allow_unsigned.collect::<Result<_, _>>()?,
-            wait: parse_duration(&message.wait).map_err(|source| WireError::Duration { field: "wait", source })?,
+            wait: parse_duration(&message.wait)
+                .map_err(|source| WireError::Duration { field: "wait", source })?,
         })
     }
 }
@@ -253,7 +274,10 @@ impl From<Forward> for v1::DeliverRequest {
             endpoint: forward.endpoint.into(),
             body: forward.body,
             signature: forward.signature.map(|signature| signature.to_string()).unwrap_or_default(),
-            key_fingerprint: forward.fingerprint.map(|fingerprint| fingerprint.0.to_vec()).unwrap_or_default(),
+            key_fingerprint: forward
+                .fingerprint
+                .map(|fingerprint| fingerprint.0.to_vec())
+                .unwrap_or_default(),
             source_address: forward.source,
             request_id: forward.request_id,
             traceparent: forward.traceparent,
@@ -267,9 +291,10 @@ impl TryFrom<v1::DeliverRequest> for Forward {
     fn try_from(request: v1::DeliverRequest) -> Result<Self, WireError> {
         let signature = match request.signature.as_str() {
             "" => None,
-            value => {
-                Some(Signature::parse(value.as_bytes()).map_err(|source| WireError::Signature { field: "signature", source })?)
-            }
+            value => Some(
+                Signature::parse(value.as_bytes())
+                    .map_err(|source| WireError::Signature { field: "signature", source })?,
+            ),
         };
         let length = u64::try_from(request.key_fingerprint.len()).unwrap_or(u64::MAX);
         let fingerprint = match request.key_fingerprint.as_slice() {
@@ -305,16 +330,20 @@ impl From<Reply> for v1::DeliverResponse {
     }
 }
 
-/// Only what is safe in a response head passes: a status of 200 to 599, header values of visible ASCII.
+/// Only what is safe in a response head passes: a status of 200 to 599, header values of visible
+/// ASCII.
 impl TryFrom<v1::DeliverResponse> for Reply {
     type Error = WireError;
 
     fn try_from(response: v1::DeliverResponse) -> Result<Self, WireError> {
-        let status = u16::try_from(response.status).ok().filter(|status| (200..=599).contains(status)).ok_or(WireError::Range {
-            field: "status",
-            got: response.status.into(),
-            expected: "200 to 599",
-        })?;
+        let status = u16::try_from(response.status)
+            .ok()
+            .filter(|status| (200..=599).contains(status))
+            .ok_or(WireError::Range {
+                field: "status",
+                got: response.status.into(),
+                expected: "200 to 599",
+            })?;
         let text = |field, value: &str| {
             let visible = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
             if visible { Ok(()) } else { Err(WireError::Header { field }) }
@@ -339,7 +368,10 @@ impl TryFrom<v1::DeliverResponse> for Reply {
 
 impl fmt::Debug for v1::Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("name", &self.name).field("keys", &self.keys.len()).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("name", &self.name)
+            .field("keys", &self.keys.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -368,6 +400,8 @@ fn endpoint(field: &'static str, name: &str) -> Result<Endpoint, WireError> {
 
 fn rate_limit(field: &'static str, message: Option<v1::RateLimit>) -> Result<RateLimit, WireError> {
     let message = message.ok_or(WireError::Missing { field })?;
-    let interval = parse_duration(&message.interval).map_err(|source| WireError::Duration { field, source })?;
-    RateLimit::new(message.requests, interval).map_err(|source| WireError::RateLimit { field, source })
+    let interval = parse_duration(&message.interval)
+        .map_err(|source| WireError::Duration { field, source })?;
+    RateLimit::new(message.requests, interval)
+        .map_err(|source| WireError::RateLimit { field, source })
 }

@@ -1,11 +1,12 @@
-//! `lockgate.v1.Gate`: what the edge and the sidecar say to each other, and the only place where those messages become
-//! core types.
+//! `lockgate.v1.Gate`: what the edge and the sidecar say to each other, and the only place where
+//! those messages become core types.
 //!
-//! Messages are generated from `proto/lockgate/v1/gate.proto` when the crate is built. Client and server of the service
-//! exist with the feature `grpc` (the default); the filter builds without it and speaks through the proxy.
+//! Messages are generated from `proto/lockgate/v1/gate.proto` when the crate is built. Client and
+//! server of the service exist with the feature `grpc` (the default); the filter builds without it
+//! and speaks through the proxy.
 //!
-//! Conversions from the wire are `TryFrom` and name the field that is wrong; conversions to the wire cannot fail. Keys
-//! and bodies never appear in a `Debug` output or in an error.
+//! Conversions from the wire are `TryFrom` and name the field that is wrong; conversions to the
+//! wire cannot fail. Keys and bodies never appear in a `Debug` output or in an error.
 
 mod convert;
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use core::time::Duration;
 
 use lockgate_api::{WireError, v1};
-use lockgate_core::edge::{Change, EdgeSettings, Forward, Record, SyncAnswer, SyncQuestion};
-use lockgate_core::endpoint::{PathPrefix, PipelineKey};
-use lockgate_core::key::Key;
-use lockgate_core::limit::RateLimit;
-use lockgate_core::reply::Reply;
-use lockgate_core::signature::{Algorithm, Signature, sign};
+use lockgate_edge::endpoint::{PathPrefix, PipelineKey};
+use lockgate_edge::key::Key;
+use lockgate_edge::limit::RateLimit;
+use lockgate_edge::reply::Reply;
+use lockgate_edge::signature::{Algorithm, Signature, sign};
+use lockgate_edge::{Change, EdgeSettings, Forward, Record, SyncAnswer, SyncQuestion};
 use prost::Message;
 
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -36,13 +36,22 @@ fn settings() -> EdgeSettings {
 fn record() -> Record {
     Record {
         endpoint: "team-a/podinfo/dev".parse().unwrap(),
-        keys: Arc::new([Key::new("", KEY).unwrap(), Key::new("", b"another key of 32 bytes, as it is").unwrap()]),
+        keys: Arc::new([
+            Key::new("", KEY).unwrap(),
+            Key::new("", b"another key of 32 bytes, as it is").unwrap(),
+        ]),
         rate_limit: Some(RateLimit::new(3, Duration::from_secs(1)).unwrap()),
     }
 }
 
 fn answer(change: Change, next: Option<&str>) -> SyncAnswer {
-    SyncAnswer { version: 4, instance: "one".into(), change, next: next.map(Into::into), settings: settings() }
+    SyncAnswer {
+        version: 4,
+        instance: "one".into(),
+        change,
+        next: next.map(Into::into),
+        settings: settings(),
+    }
 }
 
 fn response() -> v1::SyncResponse {
@@ -52,7 +61,9 @@ fn response() -> v1::SyncResponse {
 fn forward() -> Forward {
     Forward {
         endpoint: "team-a/podinfo/dev".parse().unwrap(),
-        signature: Some(Signature::parse(sign(Algorithm::Sha384, KEY, b"\xff\0").as_bytes()).unwrap()),
+        signature: Some(
+            Signature::parse(sign(Algorithm::Sha384, KEY, b"\xff\0").as_bytes()).unwrap(),
+        ),
         fingerprint: Some(Key::new("", KEY).unwrap().fingerprint()),
         source: "192.0.2.1:4711".into(),
         request_id: "id".into(),
@@ -64,22 +75,46 @@ fn forward() -> Forward {
 #[test]
 fn questions_and_answers_survive_the_wire() {
     let question = SyncQuestion { version: 3, instance: "one".into(), cursor: "x".into() };
-    assert_eq!(SyncQuestion::from(over_the_wire(v1::SyncRequest::from(question.clone()))), question);
+    assert_eq!(
+        SyncQuestion::from(over_the_wire(v1::SyncRequest::from(question.clone()))),
+        question
+    );
     for answer in [
         answer(Change::Full(vec![record()]), Some("team-a/podinfo/dev")),
         answer(Change::Full(Vec::new()), None),
-        answer(Change::Delta { base: 3, upserts: vec![record()], removals: vec!["a/b/C".parse().unwrap()] }, None),
+        answer(
+            Change::Delta {
+                base: 3,
+                upserts: vec![record()],
+                removals: vec!["a/b/C".parse().unwrap()],
+            },
+            None,
+        ),
         answer(Change::Delta { base: 4, upserts: Vec::new(), removals: Vec::new() }, None),
     ] {
-        assert_eq!(SyncAnswer::try_from(over_the_wire(v1::SyncResponse::from(answer.clone()))), Ok(answer));
+        assert_eq!(
+            SyncAnswer::try_from(over_the_wire(v1::SyncResponse::from(answer.clone()))),
+            Ok(answer)
+        );
     }
 }
 
 #[test]
 fn deliveries_survive_the_wire_byte_for_byte() {
-    for forward in [forward(), Forward { signature: None, fingerprint: None, source: String::new(), body: Vec::new(), ..forward() }]
-    {
-        assert_eq!(Forward::try_from(over_the_wire(v1::DeliverRequest::from(forward.clone()))), Ok(forward));
+    for forward in [
+        forward(),
+        Forward {
+            signature: None,
+            fingerprint: None,
+            source: String::new(),
+            body: Vec::new(),
+            ..forward()
+        },
+    ] {
+        assert_eq!(
+            Forward::try_from(over_the_wire(v1::DeliverRequest::from(forward.clone()))),
+            Ok(forward)
+        );
     }
 }
 
@@ -95,7 +130,10 @@ fn replies_survive_the_wire() {
         Reply::failed("BranchModified", "see the promotion"),
         Reply::unavailable(),
     ] {
-        assert_eq!(Reply::try_from(over_the_wire(v1::DeliverResponse::from(reply.clone()))), Ok(reply));
+        assert_eq!(
+            Reply::try_from(over_the_wire(v1::DeliverResponse::from(reply.clone()))),
+            Ok(reply)
+        );
     }
 }
 
@@ -119,21 +157,42 @@ fn wrong_answers_of_sync_are_named() {
         (v1::SyncResponse { change: None, ..response() }, "change is missing"),
         (v1::SyncResponse { settings: None, ..response() }, "settings is missing"),
         (v1::SyncResponse { more: true, ..response() }, "more and cursor contradict each other"),
-        (v1::SyncResponse { cursor: "x".into(), ..response() }, "more and cursor contradict each other"),
+        (
+            v1::SyncResponse { cursor: "x".into(), ..response() },
+            "more and cursor contradict each other",
+        ),
         (
             v1::SyncResponse { change: Some(delta), more: true, cursor: "x".into(), ..response() },
             "more and delta contradict each other",
         ),
         (endpoint(|endpoint| endpoint.name = "a/b".into()), "name: \"a/b\" is not of the form"),
-        (endpoint(|endpoint| endpoint.keys.push(b"short".to_vec())), "a key of team-a/podinfo/dev is too short"),
-        (endpoint(|endpoint| endpoint.rate_limit.as_mut().unwrap().requests = 0), "rate_limit: requests must be at least 1"),
-        (endpoint(|endpoint| endpoint.rate_limit.as_mut().unwrap().interval = "x".into()), "rate_limit: \"x\" is not a duration"),
-        (with(|settings| settings.path_prefix = "x".into()), "path_prefix: path prefix \"x\" must begin with '/'"),
+        (
+            endpoint(|endpoint| endpoint.keys.push(b"short".to_vec())),
+            "a key of team-a/podinfo/dev is too short",
+        ),
+        (
+            endpoint(|endpoint| endpoint.rate_limit.as_mut().unwrap().requests = 0),
+            "rate_limit: requests must be at least 1",
+        ),
+        (
+            endpoint(|endpoint| endpoint.rate_limit.as_mut().unwrap().interval = "x".into()),
+            "rate_limit: \"x\" is not a duration",
+        ),
+        (
+            with(|settings| settings.path_prefix = "x".into()),
+            "path_prefix: path prefix \"x\" must begin with '/'",
+        ),
         (with(|settings| settings.rate_limit = None), "rate_limit is missing"),
         (with(|settings| settings.pre_auth = None), "pre_auth is missing"),
         (with(|settings| settings.algorithms.clear()), "algorithms is missing"),
-        (with(|settings| settings.algorithms.push("sha1".into())), "algorithms: signature algorithm is unknown"),
-        (with(|settings| settings.allow_unsigned.push("x".into())), "allow_unsigned: \"x\" is not of the form"),
+        (
+            with(|settings| settings.algorithms.push("sha1".into())),
+            "algorithms: signature algorithm is unknown",
+        ),
+        (
+            with(|settings| settings.allow_unsigned.push("x".into())),
+            "allow_unsigned: \"x\" is not of the form",
+        ),
         (with(|settings| settings.wait = String::new()), "wait: \"\" is empty"),
     ];
     for (response, problem) in cases {
@@ -146,7 +205,10 @@ fn wrong_answers_of_sync_are_named() {
 fn wrong_deliveries_are_named() {
     let request = || v1::DeliverRequest::from(forward());
     let error = |request| Forward::try_from(request).unwrap_err();
-    assert!(matches!(error(v1::DeliverRequest { endpoint: "a".into(), ..request() }), WireError::Name { field: "endpoint", .. }));
+    assert!(matches!(
+        error(v1::DeliverRequest { endpoint: "a".into(), ..request() }),
+        WireError::Name { field: "endpoint", .. }
+    ));
     assert!(matches!(
         error(v1::DeliverRequest { signature: "sha1=00".into(), ..request() }),
         WireError::Signature { field: "signature", .. }
@@ -159,13 +221,21 @@ fn wrong_deliveries_are_named() {
 
 #[test]
 fn only_what_is_safe_in_a_response_head_is_relayed() {
-    let response = || v1::DeliverResponse::from(Reply::created(&"x", "https://git.example.org/pr/1".into()));
+    let response =
+        || v1::DeliverResponse::from(Reply::created(&"x", "https://git.example.org/pr/1".into()));
     for status in [0, 100, 199, 600, 65_736] {
         assert!(Reply::try_from(v1::DeliverResponse { status, ..response() }).is_err(), "{status}");
     }
     for text in ["a\r\nset-cookie: x", "a\nb", "a\0", "\u{e9}", "a\u{7f}"] {
-        assert!(Reply::try_from(v1::DeliverResponse { location: text.into(), ..response() }).is_err(), "{text:?}");
-        assert!(Reply::try_from(v1::DeliverResponse { content_type: text.into(), ..response() }).is_err(), "{text:?}");
+        assert!(
+            Reply::try_from(v1::DeliverResponse { location: text.into(), ..response() }).is_err(),
+            "{text:?}"
+        );
+        assert!(
+            Reply::try_from(v1::DeliverResponse { content_type: text.into(), ..response() })
+                .is_err(),
+            "{text:?}"
+        );
     }
 }
 
@@ -173,7 +243,15 @@ fn only_what_is_safe_in_a_response_head_is_relayed() {
 fn keys_and_bodies_are_not_printed() {
     let mut secret = forward();
     secret.body = b"the secret body".to_vec();
-    let text = format!("{secret:?} {:?} {:?} {:?}", v1::DeliverRequest::from(secret.clone()), response(), record());
+    let text = format!(
+        "{secret:?} {:?} {:?} {:?}",
+        v1::DeliverRequest::from(secret.clone()),
+        response(),
+        record()
+    );
     assert!(!text.contains("secret body") && !text.contains("0123456789abcdef"), "{text}");
-    assert!(!text.contains(&format!("{:?}", KEY.get(..4).unwrap()).replace(['[', ']'], "")), "{text}");
+    assert!(
+        !text.contains(&format!("{:?}", KEY.get(..4).unwrap()).replace(['[', ']'], "")),
+        "{text}"
+    );
 }

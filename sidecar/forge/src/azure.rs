@@ -1,25 +1,29 @@
 //! Azure DevOps Services and Azure DevOps Server, version 7.0 of the REST interface.
 //!
-//! Source: learn.microsoft.com/rest/api/azure/devops/git (view azure-devops-rest-7.0); the pages are named where they are
-//! used. `api-version=7.0` goes with every request: Services and Server 2022 serve it; Server 2020 (6.0) and older refuse it,
-//! which becomes [`Fault::Unsupported`].
+//! Source: learn.microsoft.com/rest/api/azure/devops/git (view azure-devops-rest-7.0); the pages
+//! are named where they are used. `api-version=7.0` goes with every request: Services and Server
+//! 2022 serve it; Server 2020 (6.0) and older refuse it, which becomes [`Fault::Unsupported`].
 //!
-//! **Credentials.** A personal access token, in the Secret as `token` or `password`, goes as HTTP basic with an empty user
-//! name ("Use personal access tokens"). A value of the form of a JWT is a Microsoft Entra access token (service principal,
-//! managed identity) and goes as `Bearer`: both are accepted "wherever personal access tokens are used" ("Authentication
-//! with Azure Repos").
+//! **Credentials.** A personal access token, in the Secret as `token` or `password`, goes as HTTP
+//! basic with an empty user name ("Use personal access tokens"). A value of the form of a JWT is a
+//! Microsoft Entra access token (service principal, managed identity) and goes as `Bearer`: both
+//! are accepted "wherever personal access tokens are used" ("Authentication with Azure Repos").
 //!
-//! **A token that is not accepted** gets the sign-in page: 203 with HTML, or a redirect to `_signin`. Both are
-//! [`Fault::AuthenticationFailed`], as 401 is, which `X-TFS-FedAuthRedirect: Suppress` asks for (Microsoft's clients send it).
+//! **A token that is not accepted** gets the sign-in page: 203 with HTML, or a redirect to
+//! `_signin`. Both are [`Fault::AuthenticationFailed`], as 401 is, which `X-TFS-FedAuthRedirect:
+//! Suppress` asks for (Microsoft's clients send it).
 //!
-//! **Lists are shortened**: descriptions to 400 characters ("Get Pull Requests"), and labels and auto-complete are not
-//! promised there. So what a list finds is read once more by its number: finding costs one request, plus one if there is one.
+//! **Lists are shortened**: descriptions to 400 characters ("Get Pull Requests"), and labels and
+//! auto-complete are not promised there. So what a list finds is read once more by its number:
+//! finding costs one request, plus one if there is one.
 //!
-//! **Equal branches**: Azure opens an empty pull request and sends its mails. [`Forge::create`] therefore asks first how far
-//! the head is ahead of the base ("Stats - Get"); that is one request, and the only way that leaves nothing behind.
+//! **Equal branches**: Azure opens an empty pull request and sends its mails. [`Forge::create`]
+//! therefore asks first how far the head is ahead of the base ("Stats - Get"); that is one request,
+//! and the only way that leaves nothing behind.
 //!
-//! **Descriptions** hold 4,000 characters ("Pull Requests - Update"). A longer body is cut at its end, at a line where that
-//! is near, and says so; its beginning, where the metadata block is, stays.
+//! **Descriptions** hold 4,000 characters ("Pull Requests - Update"). A longer body is cut at its
+//! end, at a line where that is near, and says so; its beginning, where the metadata block is,
+//! stays.
 //!
 //! There are no conditional requests: a look is one request and always [`Seen::Changed`].
 
@@ -45,7 +49,8 @@ pub(crate) struct Azure {
     rest: Rest,
     project: String,
     name: String,
-    /// Where identities are looked up: a host of its own on Services, the collection itself on a Server.
+    /// Where identities are looked up: a host of its own on Services, the collection itself on a
+    /// Server.
     identities: Url,
 }
 
@@ -69,28 +74,43 @@ impl Azure {
         }
         let auth = if is_jwt(&value) { bearer(secret) } else { basic("", secret) };
         let Path::Team { project, name } = repository.path() else {
-            return Err(failed(Fault::Connection("the address is not one of azure-devops".to_owned())));
+            return Err(failed(Fault::Connection(
+                "the address is not one of azure-devops".to_owned(),
+            )));
         };
-        let (project, name, mut identities) = (project.clone(), name.clone(), repository.api().clone());
+        let (project, name, mut identities) =
+            (project.clone(), name.clone(), repository.api().clone());
         if identities.host_str() == Some("dev.azure.com") {
-            identities
-                .set_host(Some("vssps.dev.azure.com"))
-                .map_err(|error| failed(Fault::Connection(format!("address of the identities: {error}"))))?;
+            identities.set_host(Some("vssps.dev.azure.com")).map_err(|error| {
+                failed(Fault::Connection(format!("address of the identities: {error}")))
+            })?;
         }
-        let more = HeaderMap::from_iter([(HeaderName::from_static("x-tfs-fedauthredirect"), HeaderValue::from_static("Suppress"))]);
+        let more = HeaderMap::from_iter([(
+            HeaderName::from_static("x-tfs-fedauthredirect"),
+            HeaderValue::from_static("Suppress"),
+        )]);
         let rest = Rest::new(repository.api().clone(), &place, &connection, auth, more, RIGHT)?;
         Ok(Self { rest, project, name, identities })
     }
 
-    /// Pull requests between two branches of this repository, as the list shows them. Source: "Pull Requests - Get Pull
-    /// Requests"; `forkSource` is set "if this pull request comes from a fork".
+    /// Pull requests between two branches of this repository, as the list shows them. Source: "Pull
+    /// Requests - Get Pull Requests"; `forkSource` is set "if this pull request comes from a fork".
     async fn list(&self, status: &str, head: &str, base: &str) -> Result<Vec<Pull>, ForgeError> {
         let (head, base) = (reference(head), reference(base));
-        let query =
-            [("searchCriteria.status", status), ("searchCriteria.sourceRefName", &head), ("searchCriteria.targetRefName", &base)];
-        let mut found: Vec<Pull> = self.pages("find", &["pullrequests"], &query, PULL_PAGES).await?;
-        // The server filters; a pull request of another branch is never ours just because a server ignored a parameter.
-        found.retain(|pull| pull.fork_source.is_none() && pull.source_ref_name == head && pull.target_ref_name == base);
+        let query = [
+            ("searchCriteria.status", status),
+            ("searchCriteria.sourceRefName", &head),
+            ("searchCriteria.targetRefName", &base),
+        ];
+        let mut found: Vec<Pull> =
+            self.pages("find", &["pullrequests"], &query, PULL_PAGES).await?;
+        // The server filters; a pull request of another branch is never ours just because a server
+        // ignored a parameter.
+        found.retain(|pull| {
+            pull.fork_source.is_none()
+                && pull.source_ref_name == head
+                && pull.target_ref_name == base
+        });
         Ok(found)
     }
 
@@ -99,41 +119,61 @@ impl Azure {
         Ok(self.shown(self.send(operation, request).await.map_err(of(number))?))
     }
 
-    async fn patch(&self, operation: &'static str, number: u64, body: &Value) -> Result<PullRequest, ForgeError> {
+    async fn patch(
+        &self,
+        operation: &'static str,
+        number: u64,
+        body: &Value,
+    ) -> Result<PullRequest, ForgeError> {
         let request = self.write(Method::PATCH, &["pullrequests", &number.to_string()], body);
         Ok(self.shown(self.send(operation, request).await.map_err(of(number))?))
     }
 
     fn shown(&self, pull: Pull) -> PullRequest {
         let number = pull.pull_request_id.to_string();
-        let url = self.rest.url([self.project.as_str(), "_git", &self.name, "pullrequest", &number]);
+        let url =
+            self.rest.url([self.project.as_str(), "_git", &self.name, "pullrequest", &number]);
         pull.shown(url.to_string())
     }
 
-    /// The id of who we are. Source: the official clients' "Connection Data"; it has never left preview.
+    /// The id of who we are. Source: the official clients' "Connection Data"; it has never left
+    /// preview.
     async fn own_id(&self, operation: &'static str) -> Result<String, ForgeError> {
         let mut url = self.rest.url(["_apis", "connectionData"]);
         url.query_pairs_mut().append_pair("api-version", PREVIEW_VERSION);
-        let connected: Connected = self.send(operation, self.rest.request(Method::GET, url)).await?;
+        let connected: Connected =
+            self.send(operation, self.rest.request(Method::GET, url)).await?;
         Ok(connected.authenticated_user.id)
     }
 
-    /// The id of a person or group. Source: "Identities - Read Identities", which needs the scope Identity (Read).
+    /// The id of a person or group. Source: "Identities - Read Identities", which needs the scope
+    /// Identity (Read).
     async fn identity(&self, name: &str) -> Result<String, ForgeError> {
         let mut url = self.identities.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["_apis", "identities"]);
         }
-        let query = [("searchFilter", "General"), ("filterValue", name), ("queryMembership", "None"), ("api-version", VERSION)];
+        let query = [
+            ("searchFilter", "General"),
+            ("filterValue", name),
+            ("queryMembership", "None"),
+            ("api-version", VERSION),
+        ];
         url.query_pairs_mut().extend_pairs(query);
-        let page: Page<Identity> = self.send("reviewers", self.rest.request(Method::GET, url)).await.map_err(|mut error| {
-            if error.fault == Fault::AuthenticationFailed {
-                let detail = format!("it is needed to look up the reviewer {name:?}; an id needs no look-up");
-                error.fault = Fault::PermissionDenied { right: "Identity (Read)", detail };
-            }
-            error
-        })?;
-        wire::only(page.value, name).map_err(|words| self.rest.error("reviewers", Fault::Invalid(words)))
+        let page: Page<Identity> = self
+            .send("reviewers", self.rest.request(Method::GET, url))
+            .await
+            .map_err(|mut error| {
+                if error.fault == Fault::AuthenticationFailed {
+                    let detail = format!(
+                        "it is needed to look up the reviewer {name:?}; an id needs no look-up"
+                    );
+                    error.fault = Fault::PermissionDenied { right: "Identity (Read)", detail };
+                }
+                error
+            })?;
+        wire::only(page.value, name)
+            .map_err(|words| self.rest.error("reviewers", Fault::Invalid(words)))
     }
 }
 
@@ -141,7 +181,9 @@ impl Azure {
 impl Forge for Azure {
     async fn find_open(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
         let found = self.list("active", head, base).await?;
-        let Some(number) = found.iter().map(|pull| pull.pull_request_id).min() else { return Ok(None) };
+        let Some(number) = found.iter().map(|pull| pull.pull_request_id).min() else {
+            return Ok(None);
+        };
         // Somebody may have merged it between the two requests.
         Ok(Some(self.read("find", number).await?).filter(|pull| pull.state == State::Open))
     }
@@ -172,47 +214,75 @@ impl Forge for Azure {
             "title": new.title,
             "description": wire::fit(&new.body),
         });
-        let pull: Pull = self.send("create", self.write(Method::POST, &["pullrequests"], &body)).await?;
+        let pull: Pull =
+            self.send("create", self.write(Method::POST, &["pullrequests"], &body)).await?;
         // Who made it is who we are: that saves the question when auto-complete is switched on.
         let handle = pull.created_by.as_ref().map(|by| by.id.clone()).unwrap_or_default();
         Ok(PullRequest { handle, ..self.shown(pull) })
     }
 
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError> {
-        self.patch("update", number, &json!({"title": edit.title, "description": wire::fit(&edit.body)})).await
+        self.patch(
+            "update",
+            number,
+            &json!({"title": edit.title, "description": wire::fit(&edit.body)}),
+        )
+        .await
     }
 
-    /// One request for each label: there is none for several. Source: "Pull Request Labels - Create", which makes the label
-    /// if need be and leaves it if it is there.
+    /// One request for each label: there is none for several. Source: "Pull Request Labels -
+    /// Create", which makes the label if need be and leaves it if it is there.
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
         for label in labels {
-            let request = self.write(Method::POST, &["pullRequests", &number.to_string(), "labels"], &json!({"name": label}));
+            let request = self.write(
+                Method::POST,
+                &["pullRequests", &number.to_string(), "labels"],
+                &json!({"name": label}),
+            );
             let _: Value = self.send("labels", request).await.map_err(of(number))?;
         }
         Ok(())
     }
 
-    /// Ids as they are; e-mail addresses and names cost a look-up each. All are added with one request, which casts no
-    /// vote. Source: "Pull Request Reviewers - Create Pull Request Reviewers".
+    /// Ids as they are; e-mail addresses and names cost a look-up each. All are added with one
+    /// request, which casts no vote. Source: "Pull Request Reviewers - Create Pull Request
+    /// Reviewers".
     async fn request_reviewers(&self, number: u64, reviewers: &[String]) -> Result<(), ForgeError> {
         let mut asked = Vec::new();
         for reviewer in reviewers {
-            let id = if wire::is_guid(reviewer) { reviewer.clone() } else { self.identity(reviewer).await? };
+            let id = if wire::is_guid(reviewer) {
+                reviewer.clone()
+            } else {
+                self.identity(reviewer).await?
+            };
             asked.push(json!({"id": id}));
         }
         if asked.is_empty() {
             return Ok(());
         }
-        let request = self.write(Method::POST, &["pullRequests", &number.to_string(), "reviewers"], &Value::Array(asked));
+        let request = self.write(
+            Method::POST,
+            &["pullRequests", &number.to_string(), "reviewers"],
+            &Value::Array(asked),
+        );
         let _: Value = self.send("reviewers", request).await.map_err(of(number))?;
         Ok(())
     }
 
-    /// Source: "Pull Requests - Update". The head branch is deleted after the merge. Without a method Azure takes the first
-    /// one that the branch's policy allows.
-    async fn set_auto_merge(&self, pull: &PullRequest, on: bool, method: Option<MergeMethod>) -> Result<(), ForgeError> {
+    /// Source: "Pull Requests - Update". The head branch is deleted after the merge. Without a
+    /// method Azure takes the first one that the branch's policy allows.
+    async fn set_auto_merge(
+        &self,
+        pull: &PullRequest,
+        on: bool,
+        method: Option<MergeMethod>,
+    ) -> Result<(), ForgeError> {
         let body = if on {
-            let id = if pull.handle.is_empty() { self.own_id("auto_merge").await? } else { pull.handle.clone() };
+            let id = if pull.handle.is_empty() {
+                self.own_id("auto_merge").await?
+            } else {
+                pull.handle.clone()
+            };
             let mut options = json!({"deleteSourceBranch": true});
             if let (Some(method), Some(options)) = (method, options.as_object_mut()) {
                 options.insert("mergeStrategy".to_owned(), strategy(method).into());
@@ -225,7 +295,9 @@ impl Forge for Azure {
         // "… or to silently ignore the update."
         if now.state == State::Open && now.auto_merge != Some(on) {
             let word = if on { "set" } else { "cleared" };
-            return Err(self.rest.error("auto_merge", Fault::Invalid(format!("auto-complete was not {word}"))));
+            return Err(self
+                .rest
+                .error("auto_merge", Fault::Invalid(format!("auto-complete was not {word}"))));
         }
         Ok(())
     }
@@ -239,17 +311,19 @@ impl Forge for Azure {
     }
 
     async fn set_check(&self, commit: &str, check: &Check) -> Result<(), ForgeError> {
-        let request = self.write(Method::POST, &["commits", commit, "statuses"], &checks::body(check));
+        let request =
+            self.write(Method::POST, &["commits", commit, "statuses"], &checks::body(check));
         let _: Value = self.send("checks", request).await?;
         Ok(())
     }
 
-    /// A thread that is closed from the start: an active one would hold up a merge where a policy wants every thread
-    /// resolved. Source: "Pull Request Threads - Create".
+    /// A thread that is closed from the start: an active one would hold up a merge where a policy
+    /// wants every thread resolved. Source: "Pull Request Threads - Create".
     async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
         let comment = json!({"parentCommentId": 0, "content": text, "commentType": "text"});
         let body = json!({"comments": [comment], "status": "closed"});
-        let request = self.write(Method::POST, &["pullRequests", &number.to_string(), "threads"], &body);
+        let request =
+            self.write(Method::POST, &["pullRequests", &number.to_string(), "threads"], &body);
         let _: Value = self.send("comment", request).await.map_err(of(number))?;
         Ok(())
     }
@@ -271,7 +345,9 @@ fn strategy(method: MergeMethod) -> &'static str {
 /// Three parts of base64url, the first a JSON object. A personal access token has no dot.
 fn is_jwt(token: &str) -> bool {
     let parts: Vec<&str> = token.split('.').collect();
-    let is_base64 = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let is_base64 = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
     parts.len() == 3 && token.starts_with("eyJ") && parts.iter().all(is_base64)
 }
 
@@ -306,9 +382,15 @@ mod tests {
     #[test]
     fn identities_are_asked_for_on_their_own_host_or_in_the_collection() {
         for (url, expected) in [
-            ("https://dev.azure.com/org/My%20Project/_git/repo", "https://vssps.dev.azure.com/org/"),
+            (
+                "https://dev.azure.com/org/My%20Project/_git/repo",
+                "https://vssps.dev.azure.com/org/",
+            ),
             ("https://org.visualstudio.com/project/_git/repo", "https://vssps.dev.azure.com/org/"),
-            ("https://tfs.example.com/tfs/Main%20Collection/project/_git/repo", "https://tfs.example.com/tfs/Main%20Collection/"),
+            (
+                "https://tfs.example.com/tfs/Main%20Collection/project/_git/repo",
+                "https://tfs.example.com/tfs/Main%20Collection/",
+            ),
         ] {
             let connection = Connection {
                 credentials: Credentials::Token(Sensitive::new("token")),
@@ -317,7 +399,9 @@ mod tests {
                 observer: std::sync::Arc::new(|_, _| ()),
                 timeout: Connection::TIMEOUT,
             };
-            let azure = Azure::new(&Repository::parse(Kind::AzureDevOps, url, None).unwrap(), connection).unwrap();
+            let azure =
+                Azure::new(&Repository::parse(Kind::AzureDevOps, url, None).unwrap(), connection)
+                    .unwrap();
             assert_eq!(azure.identities.as_str(), expected);
         }
     }

@@ -1,20 +1,25 @@
-//! Bitbucket Data Center (and Server) 7.14 or newer. Not Bitbucket Cloud, whose interface is another.
+//! Bitbucket Data Center (and Server) 7.14 or newer. Not Bitbucket Cloud, whose interface is
+//! another.
 //!
-//! Sources: developer.atlassian.com, "Bitbucket Data Center REST API" (pull requests, builds, settings/auto-merge),
-//! "HTTP access tokens", "Rate limiting"; `exceptionName` of an error says what its status does not.
+//! Sources: developer.atlassian.com, "Bitbucket Data Center REST API" (pull requests, builds,
+//! settings/auto-merge), "HTTP access tokens", "Rate limiting"; `exceptionName` of an error says
+//! what its status does not.
 //!
-//! - **Fork.** `at` with `direction=OUTGOING` asks for pull requests *from* a branch of this repository; that they also go to
-//!   this repository is seen in each. A project's key is compared without case, a user's project is `~slug`.
-//! - **An edit** replaces the pull request: title, description and all reviewers, and needs the version that it was made for.
-//!   So it is read first, the reviewers go back, and an edit that changes nothing is not sent.
-//! - **Auto-merge** (8.15 or newer) is a merge with `autoMerge`; `POST …/auto-merge` only tries one that was asked for.
-//!   An older server does not know the field, ignores it, and merges at once. So the repository's auto-merge setting is asked
-//!   for first: older servers do not have it.
+//! - **Fork.** `at` with `direction=OUTGOING` asks for pull requests *from* a branch of this
+//!   repository; that they also go to this repository is seen in each. A project's key is compared
+//!   without case, a user's project is `~slug`.
+//! - **An edit** replaces the pull request: title, description and all reviewers, and needs the
+//!   version that it was made for. So it is read first, the reviewers go back, and an edit that
+//!   changes nothing is not sent.
+//! - **Auto-merge** (8.15 or newer) is a merge with `autoMerge`; `POST …/auto-merge` only tries one
+//!   that was asked for. An older server does not know the field, ignores it, and merges at once.
+//!   So the repository's auto-merge setting is asked for first: older servers do not have it.
 //! - **Labels** belong to repositories here, never to pull requests.
-//! - The token of a project or a repository is a bearer and never a password, for git too, and it cannot merge: auto-merge
-//!   needs the token of a user.
+//! - The token of a project or a repository is a bearer and never a password, for git too, and it
+//!   cannot merge: auto-merge needs the token of a user.
 //! - There are no conditional requests: each look is a full answer.
-//! - `401` comes with an `AuthorisationException` when it is the right that is missing, not the credentials.
+//! - `401` comes with an `AuthorisationException` when it is the right that is missing, not the
+//!   credentials.
 
 use async_trait::async_trait;
 use lockgate_core::pipeline::MergeMethod;
@@ -31,7 +36,9 @@ use crate::{Forge, Repository};
 
 mod wire;
 
-use wire::{Build, Merge, Page, Settings, Wire, exception, is_missing_right, reviewer_errors, shortened};
+use wire::{
+    Build, Merge, Page, Settings, Wire, exception, is_missing_right, reviewer_errors, shortened,
+};
 
 pub(crate) struct Bitbucket {
     rest: Rest,
@@ -45,7 +52,9 @@ impl Bitbucket {
         let place = repository.to_string();
         let refused = |fault| ForgeError { operation: "connect", place: place.clone(), fault };
         let Path::Project { key, name } = repository.path() else {
-            return Err(refused(Fault::Invalid("not the address of a Bitbucket repository".to_owned())));
+            return Err(refused(Fault::Invalid(
+                "not the address of a Bitbucket repository".to_owned(),
+            )));
         };
         let auth = match &connection.credentials {
             Credentials::Token(token) => bearer(token),
@@ -55,14 +64,22 @@ impl Bitbucket {
                 return Err(refused(Fault::Credentials(message.to_owned())));
             }
         };
-        // Bitbucket refuses a change without this header where it takes the request for a browser's.
-        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-atlassian-token"), HeaderValue::from_static("no-check"))]);
+        // Bitbucket refuses a change without this header where it takes the request for a
+        // browser's.
+        let headers = HeaderMap::from_iter([(
+            HeaderName::from_static("x-atlassian-token"),
+            HeaderValue::from_static("no-check"),
+        )]);
         let rest = Rest::new(repository.api().clone(), &place, &connection, auth, headers, RIGHT)?;
         Ok(Self { rest, project: key.clone(), slug: name.clone() })
     }
 
     fn url<'a>(&'a self, more: impl IntoIterator<Item = &'a str>) -> Url {
-        self.rest.url(["projects", self.project.as_str(), "repos", self.slug.as_str()].into_iter().chain(more))
+        self.rest.url(
+            ["projects", self.project.as_str(), "repos", self.slug.as_str()]
+                .into_iter()
+                .chain(more),
+        )
     }
 
     fn pull_url(&self, number: u64, more: Option<&str>) -> Url {
@@ -70,7 +87,12 @@ impl Bitbucket {
     }
 
     /// Sends it; `thing` is what a 404 that is not about the repository is about.
-    async fn send(&self, operation: &'static str, thing: &str, request: RequestBuilder) -> Result<Answer, ForgeError> {
+    async fn send(
+        &self,
+        operation: &'static str,
+        thing: &str,
+        request: RequestBuilder,
+    ) -> Result<Answer, ForgeError> {
         let answer = self.rest.send_any(operation, request).await?;
         if answer.status.is_success() {
             return Ok(answer);
@@ -81,15 +103,23 @@ impl Bitbucket {
     fn fault(&self, thing: &str, answer: &Answer) -> Fault {
         let words = message(&answer.body);
         match (answer.status.as_u16(), exception(&answer.body)) {
-            (401, _) if is_missing_right(&answer.body) => Fault::PermissionDenied { right: RIGHT, detail: words },
-            (404, "NoSuchRepositoryException" | "NoSuchProjectException" | "") => self.rest.fault(answer),
+            (401, _) if is_missing_right(&answer.body) => {
+                Fault::PermissionDenied { right: RIGHT, detail: words }
+            }
+            (404, "NoSuchRepositoryException" | "NoSuchProjectException" | "") => {
+                self.rest.fault(answer)
+            }
             (404, "NoSuchBranchException" | "NoSuchObjectException") => Fault::Invalid(words),
             (404, _) => Fault::NotFound(thing.to_owned()),
             // Its version is another, or it is not open any more.
-            (409, "PullRequestOutOfDateException" | "IllegalPullRequestStateException") => Fault::Conflict(words),
+            (409, "PullRequestOutOfDateException" | "IllegalPullRequestStateException") => {
+                Fault::Conflict(words)
+            }
             (409, "DuplicatePullRequestException") => Fault::Exists,
             (409, "EmptyPullRequestException") => Fault::NothingToMerge,
-            (409, "InvalidPullRequestReviewersException") => Fault::Invalid(reviewer_errors(&answer.body)),
+            (409, "InvalidPullRequestReviewersException") => {
+                Fault::Invalid(reviewer_errors(&answer.body))
+            }
             _ => self.rest.fault(answer),
         }
     }
@@ -102,7 +132,11 @@ impl Bitbucket {
 
     /// Replaces what can be changed by what `pull` says.
     async fn put(&self, operation: &'static str, pull: &Wire) -> Result<Wire, ForgeError> {
-        let reviewers: Vec<Value> = pull.reviewers.iter().map(|reviewer| json!({"user": {"name": reviewer.user.name}})).collect();
+        let reviewers: Vec<Value> = pull
+            .reviewers
+            .iter()
+            .map(|reviewer| json!({"user": {"name": reviewer.user.name}}))
+            .collect();
         let mut body = serde_json::Map::from_iter([
             ("version".to_owned(), pull.version.into()),
             ("title".to_owned(), pull.title.as_str().into()),
@@ -130,10 +164,21 @@ impl Bitbucket {
     }
 
     /// The first pull request within this repository, in the order that is asked for.
-    async fn find(&self, head: &str, base: &str, state: &str, order: &str) -> Result<Option<PullRequest>, ForgeError> {
+    async fn find(
+        &self,
+        head: &str,
+        base: &str,
+        state: &str,
+        order: &str,
+    ) -> Result<Option<PullRequest>, ForgeError> {
         let (at, to) = (branch(head), branch(base));
         let mut url = self.url(["pull-requests"]);
-        url.query_pairs_mut().extend_pairs([("at", at.as_str()), ("direction", "OUTGOING"), ("state", state), ("order", order)]);
+        url.query_pairs_mut().extend_pairs([
+            ("at", at.as_str()),
+            ("direction", "OUTGOING"),
+            ("state", state),
+            ("order", order),
+        ]);
         let mut start = Some(0);
         while let Some(from) = start {
             let page: Page<Wire> = self.page("find", "pull requests", url.clone(), from).await?;
@@ -151,11 +196,14 @@ impl Bitbucket {
         Ok(None)
     }
 
-    /// Refuses where Bitbucket would not wait: it merges at once if it does not know what auto-merge is.
+    /// Refuses where Bitbucket would not wait: it merges at once if it does not know what
+    /// auto-merge is.
     async fn check_auto_merge(&self) -> Result<(), ForgeError> {
         let request = self.rest.request(Method::GET, self.url(["settings", "auto-merge"]));
         let answer = self.rest.send_any("auto_merge", request).await?;
-        let unsupported = |message: &str| Err(self.rest.error("auto_merge", Fault::Unsupported(message.to_owned())));
+        let unsupported = |message: &str| {
+            Err(self.rest.error("auto_merge", Fault::Unsupported(message.to_owned())))
+        };
         if answer.status == StatusCode::NOT_FOUND && exception(&answer.body).is_empty() {
             return unsupported("auto-merge: this Bitbucket is older than 8.15");
         }
@@ -164,7 +212,9 @@ impl Bitbucket {
         }
         match self.rest.read::<Settings>("auto_merge", answer.body)?.enabled {
             true => Ok(()),
-            false => unsupported("auto-merge: it is off in the settings of the repository or its project"),
+            false => unsupported(
+                "auto-merge: it is off in the settings of the repository or its project",
+            ),
         }
     }
 
@@ -180,7 +230,11 @@ impl Bitbucket {
         let mut url = self.rest.url([]);
         let context = url.path().split("/rest/").next().unwrap_or_default().to_owned();
         url.set_path(&context);
-        url.path_segments_mut().ok()?.pop_if_empty().extend(["projects", &self.project, "repos", &self.slug]).extend(more);
+        url.path_segments_mut()
+            .ok()?
+            .pop_if_empty()
+            .extend(["projects", &self.project, "repos", &self.slug])
+            .extend(more);
         Some(url.into())
     }
 
@@ -212,8 +266,7 @@ impl Forge for Bitbucket {
     }
 
     async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
-        let reference =
-            |name: &str| json!({"id": branch(name), "repository": {"slug": self.slug, "project": {"key": self.project}}});
+        let reference = |name: &str| json!({"id": branch(name), "repository": {"slug": self.slug, "project": {"key": self.project}}});
         let body = json!({
             "title": new.title,
             "description": new.body,
@@ -227,7 +280,8 @@ impl Forge for Bitbucket {
 
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError> {
         let mut pull = self.get("update", number).await?;
-        if pull.title == edit.title && pull.description.as_deref().unwrap_or_default() == edit.body {
+        if pull.title == edit.title && pull.description.as_deref().unwrap_or_default() == edit.body
+        {
             return Ok(pull.into());
         }
         pull.title.clone_from(&edit.title);
@@ -239,7 +293,8 @@ impl Forge for Bitbucket {
         if labels.is_empty() {
             return Ok(());
         }
-        let message = "labels: pull requests have none on Bitbucket, leave `labels` out of the pipeline";
+        let message =
+            "labels: pull requests have none on Bitbucket, leave `labels` out of the pipeline";
         Err(self.rest.error("labels", Fault::Unsupported(message.to_owned())))
     }
 
@@ -250,7 +305,8 @@ impl Forge for Bitbucket {
         let mut pull = self.get("reviewers", number).await?;
         let before = pull.reviewers.len();
         for name in reviewers {
-            if !pull.reviewers.iter().any(|reviewer| reviewer.user.name.eq_ignore_ascii_case(name)) {
+            if !pull.reviewers.iter().any(|reviewer| reviewer.user.name.eq_ignore_ascii_case(name))
+            {
                 pull.reviewers.push(wire::Participant::new(name));
             }
         }
@@ -260,12 +316,19 @@ impl Forge for Bitbucket {
         Ok(())
     }
 
-    async fn set_auto_merge(&self, pull: &PullRequest, on: bool, method: Option<MergeMethod>) -> Result<(), ForgeError> {
+    async fn set_auto_merge(
+        &self,
+        pull: &PullRequest,
+        on: bool,
+        method: Option<MergeMethod>,
+    ) -> Result<(), ForgeError> {
         if !on {
-            let request = self.rest.request(Method::DELETE, self.pull_url(pull.number, Some("auto-merge")));
+            let request =
+                self.rest.request(Method::DELETE, self.pull_url(pull.number, Some("auto-merge")));
             let answer = self.rest.send_any("auto_merge", request).await?;
             return match (answer.status.as_u16(), exception(&answer.body)) {
-                // 409: it is not open any more. 404 without an exception: an older server, where it cannot be on.
+                // 409: it is not open any more. 404 without an exception: an older server, where it
+                // cannot be on.
                 (200..=299 | 409, _) | (404, "") => Ok(()),
                 (_, "AutoMergeNotRequestedException") => Ok(()),
                 _ => Err(self.rest.error("auto_merge", self.fault(&name(pull.number), &answer))),
@@ -274,10 +337,13 @@ impl Forge for Bitbucket {
         self.check_auto_merge().await?;
         let body = Merge { auto_merge: true, strategy_id: method.map(strategy) };
         match self.merge(pull.number, &pull.handle, &body).await {
-            // Reviewers and titles count as versions too. What must be the same is what gets merged, and where to.
+            // Reviewers and titles count as versions too. What must be the same is what gets
+            // merged, and where to.
             Err(ForgeError { fault: Fault::Conflict(words), .. }) => {
                 let now = PullRequest::from(self.get("auto_merge", pull.number).await?);
-                if (now.state, now.head_commit, now.base) != (State::Open, pull.head_commit.clone(), pull.base.clone()) {
+                if (now.state, now.head_commit, now.base)
+                    != (State::Open, pull.head_commit.clone(), pull.base.clone())
+                {
                     return Err(self.rest.error("auto_merge", Fault::Conflict(words)));
                 }
                 self.merge(pull.number, &now.handle, &body).await
@@ -295,11 +361,14 @@ impl Forge for Bitbucket {
         let mut builds: Vec<Build> = Vec::new();
         let mut start = Some(0);
         while let Some(from) = start {
-            let page: Page<Build> = self.page("checks", &format!("commit {commit}"), url.clone(), from).await?;
+            let page: Page<Build> =
+                self.page("checks", &format!("commit {commit}"), url.clone(), from).await?;
             start = page.next(from);
             builds.extend(page.values);
         }
-        Ok(Check::newest_of_each_name(builds.into_iter().map(|build| (build.date_added, build.into()))))
+        Ok(Check::newest_of_each_name(
+            builds.into_iter().map(|build| (build.date_added, build.into())),
+        ))
     }
 
     async fn set_check(&self, commit: &str, check: &Check) -> Result<(), ForgeError> {
@@ -316,12 +385,16 @@ impl Forge for Bitbucket {
             "description": shortened(&check.description),
             "url": check.url.clone().or_else(|| self.page_url(["commits", commit])),
         });
-        let request = self.rest.request(Method::POST, self.url(["commits", commit, "builds"])).json(&body);
+        let request =
+            self.rest.request(Method::POST, self.url(["commits", commit, "builds"])).json(&body);
         self.send("checks", &format!("commit {commit}"), request).await.map(drop)
     }
 
     async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
-        let request = self.rest.request(Method::POST, self.pull_url(number, Some("comments"))).json(&json!({"text": text}));
+        let request = self
+            .rest
+            .request(Method::POST, self.pull_url(number, Some("comments")))
+            .json(&json!({"text": text}));
         self.send("comment", &name(number), request).await.map(drop)
     }
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// A request or an operation that did not succeed. Shows what was tried, where, and what came of it; never a credential.
+/// A request or an operation that did not succeed. Shows what was tried, where, and what came of
+/// it; never a credential.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{operation} on {place}: {fault}")]
 pub struct ForgeError {
-    /// What was tried, as it is counted: `find`, `create`, `update`, `labels`, `reviewers`, `auto_merge`, `look`,
-    /// `checks`, `comment`, `connect`.
+    /// What was tried, as it is counted: `find`, `create`, `update`, `labels`, `reviewers`,
+    /// `auto_merge`, `look`, `checks`, `comment`, `connect`.
     pub operation: &'static str,
     /// The repository for people, such as `github.com/org/repo`.
     pub place: String,

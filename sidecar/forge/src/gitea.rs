@@ -1,18 +1,23 @@
 //! Gitea 1.22 and later, Forgejo 8 and later, over REST.
 //!
-//! Sources: docs.gitea.com, "API" and the swagger page that every installation serves at `/api/swagger`; what they leave
-//! open (which status means what, what is asynchronous) was measured against Gitea 1.26.0 and is asserted by the end-to-end
-//! tests. Where it differs from the other forges:
+//! Sources: docs.gitea.com, "API" and the swagger page that every installation serves at
+//! `/api/swagger`; what they leave open (which status means what, what is asynchronous) was
+//! measured against Gitea 1.26.0 and is asserted by the end-to-end tests. Where it differs from the
+//! other forges:
 //!
-//! - A pull request without commits would be opened. So the branches are compared first, which is one request more.
+//! - A pull request without commits would be opened. So the branches are compared first, which is
+//!   one request more.
 //! - No answer has an entity tag and none says whether a merge is scheduled.
-//! - Whether a new pull request can be merged is found out in the background; until then a merge cannot be scheduled and the
-//!   answer is 405 "Please try again later", as with a conflict. It becomes [`Fault::NotYet`].
-//! - A scheduled merge waits for what the protection of the base branch asks for. Without protection Gitea merges within
-//!   moments, also if a check has failed. A merge style that the repository does not allow is scheduled all the same and
-//!   then fails with a word in the server's log only, so it is refused here.
-//! - Teams are asked for a review as `organization/team`. If a user owns the repository they are dropped without a word,
-//!   and so is a label that nobody has made yet: the one is found out by a request more, the other by the answer.
+//! - Whether a new pull request can be merged is found out in the background; until then a merge
+//!   cannot be scheduled and the answer is 405 "Please try again later", as with a conflict. It
+//!   becomes [`Fault::NotYet`].
+//! - A scheduled merge waits for what the protection of the base branch asks for. Without
+//!   protection Gitea merges within moments, also if a check has failed. A merge style that the
+//!   repository does not allow is scheduled all the same and then fails with a word in the server's
+//!   log only, so it is refused here.
+//! - Teams are asked for a review as `organization/team`. If a user owns the repository they are
+//!   dropped without a word, and so is a label that nobody has made yet: the one is found out by a
+//!   request more, the other by the answer.
 
 mod wire;
 
@@ -49,10 +54,19 @@ impl Gitea {
             Credentials::Token(token) => (AUTHORIZATION, format!("token {}", text(token))),
             Credentials::Basic { username, password } => basic(username, password),
             Credentials::App { .. } => {
-                return Err(failed(Fault::Credentials("Gitea takes `token`, or `username` and `password`".to_owned())));
+                return Err(failed(Fault::Credentials(
+                    "Gitea takes `token`, or `username` and `password`".to_owned(),
+                )));
             }
         };
-        let rest = Rest::new(repository.api().clone(), &place, &connection, auth, HeaderMap::new(), RIGHT)?;
+        let rest = Rest::new(
+            repository.api().clone(),
+            &place,
+            &connection,
+            auth,
+            HeaderMap::new(),
+            RIGHT,
+        )?;
         Ok(Self { rest, owner: owner.clone(), name: name.clone() })
     }
 
@@ -61,12 +75,22 @@ impl Gitea {
         self.rest.url(["repos", &self.owner, &self.name].into_iter().chain(segments))
     }
 
-    async fn read<T: DeserializeOwned>(&self, operation: &'static str, url: Url) -> Result<T, ForgeError> {
+    async fn read<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        url: Url,
+    ) -> Result<T, ForgeError> {
         let answer = self.rest.send(operation, self.rest.request(Method::GET, url)).await?;
         self.rest.read(operation, answer.body)
     }
 
-    async fn write(&self, operation: &'static str, method: Method, url: Url, body: &Value) -> Result<Answer, ForgeError> {
+    async fn write(
+        &self,
+        operation: &'static str,
+        method: Method,
+        url: Url,
+        body: &Value,
+    ) -> Result<Answer, ForgeError> {
         self.rest.send_any(operation, self.rest.request(method, url).json(body)).await
     }
 
@@ -84,7 +108,8 @@ impl Gitea {
         Err(self.rest.error(operation, fault))
     }
 
-    /// All pages of a list, until `take` wants no more. The list is the body, or what `member` names in it.
+    /// All pages of a list, until `take` wants no more. The list is the body, or what `member`
+    /// names in it.
     async fn pages(
         &self,
         operation: &'static str,
@@ -92,11 +117,13 @@ impl Gitea {
         member: Option<&str>,
         mut take: impl FnMut(Value) -> Result<bool, ForgeError> + Send,
     ) -> Result<(), ForgeError> {
-        let own = url.query().map(str::to_owned).map_or_else(String::new, |query| format!("{query}&"));
+        let own =
+            url.query().map(str::to_owned).map_or_else(String::new, |query| format!("{query}&"));
         let mut seen = 0;
         for page in 1..=MAX_PAGES {
             url.set_query(Some(&format!("{own}limit={PAGE}&page={page}")));
-            let mut answer = self.rest.send(operation, self.rest.request(Method::GET, url.clone())).await?;
+            let mut answer =
+                self.rest.send(operation, self.rest.request(Method::GET, url.clone())).await?;
             let list = match member {
                 Some(name) => answer.body.get_mut(name),
                 None => Some(&mut answer.body),
@@ -106,8 +133,12 @@ impl Gitea {
                 Some(Value::Null) => Vec::new(),
                 _ => return Err(self.rest.error(operation, Fault::Protocol("no list".to_owned()))),
             };
-            // The server's own limit may be lower than the one asked for: a page that is not full says nothing.
-            let total = answer.headers.get("x-total-count").and_then(|count| count.to_str().ok()?.parse::<usize>().ok());
+            // The server's own limit may be lower than the one asked for: a page that is not full
+            // says nothing.
+            let total = answer
+                .headers
+                .get("x-total-count")
+                .and_then(|count| count.to_str().ok()?.parse::<usize>().ok());
             let empty = items.is_empty();
             seen += items.len();
             for item in items {
@@ -123,7 +154,12 @@ impl Gitea {
     }
 
     /// The first pull request of a list that goes from `head` of this repository into `base`.
-    async fn first(&self, query: &str, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
+    async fn first(
+        &self,
+        query: &str,
+        head: &str,
+        base: &str,
+    ) -> Result<Option<PullRequest>, ForgeError> {
         let mut url = self.url(["pulls"]);
         url.set_query(Some(query));
         // Releases before 1.25 do not know this filter and show all.
@@ -141,9 +177,16 @@ impl Gitea {
     }
 
     /// What came of an operation on one pull request.
-    fn of_pull(&self, operation: &'static str, number: u64, answer: Answer) -> Result<Answer, ForgeError> {
+    fn of_pull(
+        &self,
+        operation: &'static str,
+        number: u64,
+        answer: Answer,
+    ) -> Result<Answer, ForgeError> {
         if answer.status == StatusCode::NOT_FOUND {
-            return Err(self.rest.error(operation, Fault::NotFound(format!("pull request {number}"))));
+            return Err(self
+                .rest
+                .error(operation, Fault::NotFound(format!("pull request {number}"))));
         }
         self.good(operation, answer)
     }
@@ -156,11 +199,13 @@ impl Forge for Gitea {
     }
 
     async fn find_newest(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
-        // Any one of these branches, in no order: most often there is none, and no need to read all pages.
+        // Any one of these branches, in no order: most often there is none, and no need to read all
+        // pages.
         let probe = self.rest.request(Method::GET, self.url(["pulls", base, head]));
         let answer = self.rest.send_any("find", probe).await?;
         if answer.status != StatusCode::NOT_FOUND {
-            let any: PullRequest = self.rest.read::<Pull>("find", self.good("find", answer)?.body)?.into();
+            let any: PullRequest =
+                self.rest.read::<Pull>("find", self.good("find", answer)?.body)?.into();
             // While one is open there is no newer one.
             if any.state == State::Open {
                 return Ok(Some(any));
@@ -175,7 +220,13 @@ impl Forge for Gitea {
     async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
         let missing = || {
             let (head, base) = (&new.head, &new.base);
-            self.rest.error("create", Fault::NotFound(format!("{}/{}, or its branch {head} or {base},", self.owner, self.name)))
+            self.rest.error(
+                "create",
+                Fault::NotFound(format!(
+                    "{}/{}, or its branch {head} or {base},",
+                    self.owner, self.name
+                )),
+            )
         };
         let mut url = self.url(["compare", &format!("{}...{}", new.base, new.head)]);
         url.set_query(Some("verification=false&files=false"));
@@ -187,7 +238,8 @@ impl Forge for Gitea {
         if comparison.total_commits == 0 {
             return Err(self.rest.error("create", Fault::NothingToMerge));
         }
-        let body = json!({"title": new.title, "body": new.body, "head": new.head, "base": new.base});
+        let body =
+            json!({"title": new.title, "body": new.body, "head": new.head, "base": new.base});
         let answer = self.write("create", Method::POST, self.url(["pulls"]), &body).await?;
         match answer.status {
             StatusCode::CONFLICT => Err(self.rest.error("create", Fault::Exists)),
@@ -198,7 +250,9 @@ impl Forge for Gitea {
 
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError> {
         let body = json!({"title": edit.title, "body": edit.body});
-        let answer = self.write("update", Method::PATCH, self.url(["pulls", &number.to_string()]), &body).await?;
+        let answer = self
+            .write("update", Method::PATCH, self.url(["pulls", &number.to_string()]), &body)
+            .await?;
         Ok(self.rest.read::<Pull>("update", self.of_pull("update", number, answer)?.body)?.into())
     }
 
@@ -210,12 +264,15 @@ impl Forge for Gitea {
             if wanted.is_empty() {
                 return Ok(());
             }
-            let answer = self.write("labels", Method::POST, url.clone(), &json!({"labels": wanted})).await?;
-            let present: Vec<Label> = self.rest.read("labels", self.of_pull("labels", number, answer)?.body)?;
+            let answer =
+                self.write("labels", Method::POST, url.clone(), &json!({"labels": wanted})).await?;
+            let present: Vec<Label> =
+                self.rest.read("labels", self.of_pull("labels", number, answer)?.body)?;
             wanted.retain(|name| !present.iter().any(|label| label.name == *name));
             for name in &wanted {
                 let label = json!({"name": name, "color": LABEL_COLOR});
-                let answer = self.write("labels", Method::POST, self.url(["labels"]), &label).await?;
+                let answer =
+                    self.write("labels", Method::POST, self.url(["labels"]), &label).await?;
                 self.good("labels", answer)?;
             }
         }
@@ -223,7 +280,10 @@ impl Forge for Gitea {
         if names.is_empty() {
             return Ok(());
         }
-        Err(self.rest.error("labels", Fault::Protocol(format!("no label {} although it was made", names.join(", ")))))
+        Err(self.rest.error(
+            "labels",
+            Fault::Protocol(format!("no label {} although it was made", names.join(", "))),
+        ))
     }
 
     async fn request_reviewers(&self, number: u64, reviewers: &[String]) -> Result<(), ForgeError> {
@@ -239,19 +299,32 @@ impl Forge for Gitea {
         if users.is_empty() && teams.is_empty() {
             return Ok(());
         }
-        // Only an organization has teams: for the repository of a user they would be dropped without a word.
+        // Only an organization has teams: for the repository of a user they would be dropped
+        // without a word.
         if !teams.is_empty() {
-            let answer = self.rest.send_any("reviewers", self.rest.request(Method::GET, self.url(["teams"]))).await?;
+            let answer = self
+                .rest
+                .send_any("reviewers", self.rest.request(Method::GET, self.url(["teams"])))
+                .await?;
             if answer.status == StatusCode::METHOD_NOT_ALLOWED {
                 return Err(refused(format!("{} is no organization and has no teams", self.owner)));
             }
             self.good("reviewers", answer)?;
         }
         let url = self.url(["pulls", &number.to_string(), "requested_reviewers"]);
-        let answer = self.write("reviewers", Method::POST, url, &json!({"reviewers": users, "team_reviewers": teams})).await?;
+        let answer = self
+            .write(
+                "reviewers",
+                Method::POST,
+                url,
+                &json!({"reviewers": users, "team_reviewers": teams}),
+            )
+            .await?;
         let detail = message(&answer.body);
         match answer.status {
-            StatusCode::NOT_FOUND if detail.starts_with("User ") || detail.starts_with("Team ") => Err(refused(detail)),
+            StatusCode::NOT_FOUND if detail.starts_with("User ") || detail.starts_with("Team ") => {
+                Err(refused(detail))
+            }
             StatusCode::UNPROCESSABLE_ENTITY if detail.starts_with("Doer can't choose") => {
                 Err(self.rest.error("reviewers", Fault::PermissionDenied { right: RIGHT, detail }))
             }
@@ -259,12 +332,22 @@ impl Forge for Gitea {
         }
     }
 
-    async fn set_auto_merge(&self, pull: &PullRequest, on: bool, method: Option<MergeMethod>) -> Result<(), ForgeError> {
+    async fn set_auto_merge(
+        &self,
+        pull: &PullRequest,
+        on: bool,
+        method: Option<MergeMethod>,
+    ) -> Result<(), ForgeError> {
         let url = self.url(["pulls", &pull.number.to_string(), "merge"]);
         if !on {
-            let answer = self.rest.send_any("auto_merge", self.rest.request(Method::DELETE, url)).await?;
+            let answer =
+                self.rest.send_any("auto_merge", self.rest.request(Method::DELETE, url)).await?;
             // Nothing was scheduled.
-            return if answer.status == StatusCode::NOT_FOUND { Ok(()) } else { self.good("auto_merge", answer).map(drop) };
+            return if answer.status == StatusCode::NOT_FOUND {
+                Ok(())
+            } else {
+                self.good("auto_merge", answer).map(drop)
+            };
         }
         let styles = Styles::of(&pull.handle);
         let style = styles.choose(method).map_err(|fault| self.rest.error("auto_merge", fault))?;
@@ -275,13 +358,16 @@ impl Forge for Gitea {
             // Scheduled before.
             (StatusCode::CONFLICT, text) if text.contains("already scheduled") => return Ok(()),
             (StatusCode::METHOD_NOT_ALLOWED, "The PR is already merged") => return Ok(()),
-            (StatusCode::METHOD_NOT_ALLOWED, "Please try again later") => {
-                Fault::NotYet("Gitea has not found out whether it can be merged, or it conflicts with its base".to_owned())
-            }
+            (StatusCode::METHOD_NOT_ALLOWED, "Please try again later") => Fault::NotYet(
+                "Gitea has not found out whether it can be merged, or it conflicts with its base"
+                    .to_owned(),
+            ),
             (StatusCode::METHOD_NOT_ALLOWED, "User not allowed to merge PR") => {
                 Fault::PermissionDenied { right: MERGE_RIGHT, detail }
             }
-            (StatusCode::NOT_FOUND, _) => Fault::NotFound(format!("open pull request {}", pull.number)),
+            (StatusCode::NOT_FOUND, _) => {
+                Fault::NotFound(format!("open pull request {}", pull.number))
+            }
             _ => return self.good("auto_merge", answer).map(drop),
         };
         Err(self.rest.error("auto_merge", fault))
@@ -306,7 +392,9 @@ impl Forge for Gitea {
     }
 
     async fn set_check(&self, commit: &str, check: &Check) -> Result<(), ForgeError> {
-        let answer = self.write("checks", Method::POST, self.url(["statuses", commit]), &wire::status(check)).await?;
+        let answer = self
+            .write("checks", Method::POST, self.url(["statuses", commit]), &wire::status(check))
+            .await?;
         self.good("checks", answer).map(drop)
     }
 
@@ -318,7 +406,8 @@ impl Forge for Gitea {
 }
 
 /// Scopes of a token and role of its user.
-const RIGHT: &str = "write:repository and write:issue, or its user the right to write to the repository";
+const RIGHT: &str =
+    "write:repository and write:issue, or its user the right to write to the repository";
 const MERGE_RIGHT: &str = "the right to merge into this branch (see its protection)";
 /// Gitea's own `MAX_RESPONSE_ITEMS`: it gives no more.
 const PAGE: usize = 50;

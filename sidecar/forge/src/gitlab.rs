@@ -1,17 +1,22 @@
 //! GitLab: gitlab.com and self-managed, any depth of groups. REST API v4.
 //!
-//! Sources: docs.gitlab.com, "Merge requests API", "Commits API" (statuses), "Repositories API" (compare), "Notes API",
-//! "Users API", "REST API authentication", "User and IP rate limits"; what those leave open was read in `lib/api/*.rb`.
+//! Sources: docs.gitlab.com, "Merge requests API", "Commits API" (statuses), "Repositories API"
+//! (compare), "Notes API", "Users API", "REST API authentication", "User and IP rate limits"; what
+//! those leave open was read in `lib/api/*.rb`.
 //!
-//! - **A branch without a difference.** GitLab opens a merge request for it, and the answer does not tell: differences are
-//!   computed later. So the branches are compared first, with one request, and nothing is opened for nothing.
-//! - **Auto-merge** was `merge_when_pipeline_succeeds` and is `auto_merge` since 17.11. Whichever a server does not know it
-//!   ignores, and then merges at once; so both are sent, always. If nothing is left to wait for, GitLab merges at once: that
-//!   is what was asked for. The head's id goes along, so that nothing else is merged than what was seen.
-//! - **How** it merges is a setting of the project; a merge request can only ask for a squash. A method that the project
-//!   does not have is refused here.
-//! - **Draft** is a prefix of the title. It is not part of our titles, and an edit keeps it: a person put it there.
-//! - **Quick actions**: a line that begins with `/` would be a command. It is escaped in all that we write.
+//! - **A branch without a difference.** GitLab opens a merge request for it, and the answer does
+//!   not tell: differences are computed later. So the branches are compared first, with one
+//!   request, and nothing is opened for nothing.
+//! - **Auto-merge** was `merge_when_pipeline_succeeds` and is `auto_merge` since 17.11. Whichever a
+//!   server does not know it ignores, and then merges at once; so both are sent, always. If nothing
+//!   is left to wait for, GitLab merges at once: that is what was asked for. The head's id goes
+//!   along, so that nothing else is merged than what was seen.
+//! - **How** it merges is a setting of the project; a merge request can only ask for a squash. A
+//!   method that the project does not have is refused here.
+//! - **Draft** is a prefix of the title. It is not part of our titles, and an edit keeps it: a
+//!   person put it there.
+//! - **Quick actions**: a line that begins with `/` would be a command. It is escaped in all that
+//!   we write.
 //! - A `304` saves work but counts against GitLab's limits.
 //! - `401` also means that this token may not merge: it is sorted by what was asked for.
 
@@ -31,11 +36,15 @@ use crate::{Forge, Repository};
 
 mod wire;
 
-use wire::{Change, Merge, NewStatus, Project, Status, User, Wire, is_bad_token, name, reason, split_draft, without_commands};
+use wire::{
+    Change, Merge, NewStatus, Project, Status, User, Wire, is_bad_token, name, reason, split_draft,
+    without_commands,
+};
 
 pub(crate) struct GitLab {
     rest: Rest,
-    /// Groups and project, joined by slashes: `id` in the paths of the API, there percent-encoded as one segment.
+    /// Groups and project, joined by slashes: `id` in the paths of the API, there percent-encoded
+    /// as one segment.
     project: String,
 }
 
@@ -48,14 +57,22 @@ impl GitLab {
         };
         let auth = match &connection.credentials {
             Credentials::Token(token) => (HeaderName::from_static("private-token"), text(token)),
-            // A password may be an OAuth token, which goes as a bearer only, or an access token, which goes either way.
+            // A password may be an OAuth token, which goes as a bearer only, or an access token,
+            // which goes either way.
             Credentials::Basic { password, .. } => bearer(password),
             Credentials::App { .. } => {
                 let message = "GitLab takes an access token: `token`, or `username` and `password`, not a GitHub App";
                 return Err(refused(Fault::Credentials(message.to_owned())));
             }
         };
-        let rest = Rest::new(repository.api().clone(), &place, &connection, auth, HeaderMap::new(), RIGHT)?;
+        let rest = Rest::new(
+            repository.api().clone(),
+            &place,
+            &connection,
+            auth,
+            HeaderMap::new(),
+            RIGHT,
+        )?;
         Ok(Self { rest, project: project.clone() })
     }
 
@@ -68,7 +85,12 @@ impl GitLab {
     }
 
     /// Sends it; `thing` is what a 404 that is not about the project is about.
-    async fn send(&self, operation: &'static str, thing: &str, request: reqwest::RequestBuilder) -> Result<Answer, ForgeError> {
+    async fn send(
+        &self,
+        operation: &'static str,
+        thing: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Answer, ForgeError> {
         let answer = self.rest.send_any(operation, request).await?;
         if answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED {
             return Ok(answer);
@@ -78,7 +100,9 @@ impl GitLab {
 
     fn fault(&self, thing: &str, answer: &Answer) -> Fault {
         match self.rest.fault(answer) {
-            Fault::NotFound(_) if !message(&answer.body).contains("Project") => Fault::NotFound(thing.to_owned()),
+            Fault::NotFound(_) if !message(&answer.body).contains("Project") => {
+                Fault::NotFound(thing.to_owned())
+            }
             fault => fault,
         }
     }
@@ -89,7 +113,12 @@ impl GitLab {
         self.rest.read(operation, answer.body)
     }
 
-    async fn put(&self, operation: &'static str, number: u64, body: &impl Serialize) -> Result<Wire, ForgeError> {
+    async fn put(
+        &self,
+        operation: &'static str,
+        number: u64,
+        body: &impl Serialize,
+    ) -> Result<Wire, ForgeError> {
         let request = self.rest.request(Method::PUT, self.pull_url(number, None)).json(body);
         let answer = self.send(operation, &name(number), request).await?;
         self.rest.read(operation, answer.body)
@@ -105,18 +134,31 @@ impl GitLab {
     ) -> Result<(Vec<T>, Option<u32>), ForgeError> {
         url.query_pairs_mut().append_pair("per_page", PAGE).append_pair("page", &page.to_string());
         let answer = self.send(operation, thing, self.rest.request(Method::GET, url)).await?;
-        let next = answer.headers.get("x-next-page").and_then(|value| value.to_str().ok()?.parse().ok());
+        let next =
+            answer.headers.get("x-next-page").and_then(|value| value.to_str().ok()?.parse().ok());
         Ok((self.rest.read(operation, answer.body)?, next.filter(|next| *next > page)))
     }
 
     /// The first merge request of this very project, in the order that `query` asks for.
-    async fn find(&self, head: &str, base: &str, query: &[(&str, &str)]) -> Result<Option<PullRequest>, ForgeError> {
+    async fn find(
+        &self,
+        head: &str,
+        base: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<PullRequest>, ForgeError> {
         let mut url = self.url(["merge_requests"]);
-        url.query_pairs_mut().append_pair("source_branch", head).append_pair("target_branch", base).extend_pairs(query);
+        url.query_pairs_mut()
+            .append_pair("source_branch", head)
+            .append_pair("target_branch", base)
+            .extend_pairs(query);
         let mut page = Some(1);
         while let Some(number) = page {
-            let (pulls, next) = self.page::<Wire>("find", "merge requests", url.clone(), number).await?;
-            if let Some(pull) = pulls.into_iter().find(|pull| pull.source_project_id == Some(pull.target_project_id)) {
+            let (pulls, next) =
+                self.page::<Wire>("find", "merge requests", url.clone(), number).await?;
+            if let Some(pull) = pulls
+                .into_iter()
+                .find(|pull| pull.source_project_id == Some(pull.target_project_id))
+            {
                 return Ok(Some(pull.into()));
             }
             page = next;
@@ -124,13 +166,16 @@ impl GitLab {
         Ok(None)
     }
 
-    /// Whether `head` has what `base` has not; `true` too where a branch is missing, which `create` then explains.
+    /// Whether `head` has what `base` has not; `true` too where a branch is missing, which `create`
+    /// then explains.
     async fn differs(&self, head: &str, base: &str) -> Result<bool, ForgeError> {
         let mut url = self.url(["repository", "compare"]);
         url.query_pairs_mut().append_pair("from", base).append_pair("to", head);
         let answer = self.rest.send_any("create", self.rest.request(Method::GET, url)).await?;
         if answer.status.is_success() {
-            let empty = |name: &str| answer.body.get(name).and_then(Value::as_array).is_some_and(Vec::is_empty);
+            let empty = |name: &str| {
+                answer.body.get(name).and_then(Value::as_array).is_some_and(Vec::is_empty)
+            };
             return Ok(!empty("commits"));
         }
         match self.fault("branch", &answer) {
@@ -139,13 +184,20 @@ impl GitLab {
         }
     }
 
-    /// Refuses a method that the project does not have, and sees to it that nothing is squashed that should not be.
+    /// Refuses a method that the project does not have, and sees to it that nothing is squashed
+    /// that should not be.
     async fn prepare(&self, number: u64, method: MergeMethod) -> Result<(), ForgeError> {
-        let answer = self.send("auto_merge", "project", self.rest.request(Method::GET, self.url([]))).await?;
+        let answer = self
+            .send("auto_merge", "project", self.rest.request(Method::GET, self.url([])))
+            .await?;
         let project: Project = self.rest.read("auto_merge", answer.body)?;
         let (wanted, merges, squash) = match method {
-            MergeMethod::Merge => ("merge", project.merge_method != "ff", project.squash_option != "always"),
-            MergeMethod::Rebase => ("rebase", project.merge_method == "ff", project.squash_option != "always"),
+            MergeMethod::Merge => {
+                ("merge", project.merge_method != "ff", project.squash_option != "always")
+            }
+            MergeMethod::Rebase => {
+                ("rebase", project.merge_method == "ff", project.squash_option != "always")
+            }
             MergeMethod::Squash => ("squash", true, project.squash_option != "never"),
         };
         if merges && squash {
@@ -169,9 +221,11 @@ impl GitLab {
         }
         let status = pull.detailed_merge_status.as_deref().unwrap_or("unknown");
         let fault = match status {
-            "unchecked" | "checking" | "preparing" | "approvals_syncing" | "mergeable" | "ci_still_running" => {
-                Fault::NotYet(format!("GitLab is still finding out whether {} can be merged ({status})", name(number)))
-            }
+            "unchecked" | "checking" | "preparing" | "approvals_syncing" | "mergeable"
+            | "ci_still_running" => Fault::NotYet(format!(
+                "GitLab is still finding out whether {} can be merged ({status})",
+                name(number)
+            )),
             _ => Fault::Invalid(format!(
                 "GitLab does not merge {} by itself: {} ({})",
                 name(number),
@@ -187,19 +241,29 @@ impl GitLab {
         url.query_pairs_mut().append_pair("username", username);
         let answer = self.send("reviewers", "users", self.rest.request(Method::GET, url)).await?;
         let users: Vec<User> = self.rest.read("reviewers", answer.body)?;
-        let found = users.iter().find(|user| user.username.eq_ignore_ascii_case(username)).map(|user| user.id);
-        found.ok_or_else(|| self.rest.error("reviewers", Fault::Invalid(format!("reviewer {username:?} is not a user of GitLab"))))
+        let found = users
+            .iter()
+            .find(|user| user.username.eq_ignore_ascii_case(username))
+            .map(|user| user.id);
+        found.ok_or_else(|| {
+            self.rest.error(
+                "reviewers",
+                Fault::Invalid(format!("reviewer {username:?} is not a user of GitLab")),
+            )
+        })
     }
 }
 
 #[async_trait]
 impl Forge for GitLab {
     async fn find_open(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
-        self.find(head, base, &[("state", "opened"), ("order_by", "created_at"), ("sort", "asc")]).await
+        self.find(head, base, &[("state", "opened"), ("order_by", "created_at"), ("sort", "asc")])
+            .await
     }
 
     async fn find_newest(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
-        self.find(head, base, &[("state", "all"), ("order_by", "created_at"), ("sort", "desc")]).await
+        self.find(head, base, &[("state", "all"), ("order_by", "created_at"), ("sort", "desc")])
+            .await
     }
 
     async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
@@ -215,11 +279,14 @@ impl Forge for GitLab {
         });
         let request = self.rest.request(Method::POST, self.url(["merge_requests"])).json(&body);
         let answer = self.rest.send_any("create", request).await?;
-        if answer.status == StatusCode::CONFLICT && message(&answer.body).contains("already exists") {
+        if answer.status == StatusCode::CONFLICT && message(&answer.body).contains("already exists")
+        {
             return Err(self.rest.error("create", Fault::Exists));
         }
         if !answer.status.is_success() {
-            return Err(self.rest.error("create", self.fault("merge requests of the project", &answer)));
+            return Err(self
+                .rest
+                .error("create", self.fault("merge requests of the project", &answer)));
         }
         Ok(self.rest.read::<Wire>("create", answer.body)?.into())
     }
@@ -230,7 +297,8 @@ impl Forge for GitLab {
         let description = without_commands(&edit.body);
         let change = Change {
             title: (title != edit.title).then(|| format!("{draft}{}", edit.title)),
-            description: Some(description).filter(|text| pull.description.as_deref().unwrap_or_default() != text),
+            description: Some(description)
+                .filter(|text| pull.description.as_deref().unwrap_or_default() != text),
         };
         if change.title.is_none() && change.description.is_none() {
             return Ok(pull.into());
@@ -240,7 +308,8 @@ impl Forge for GitLab {
 
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
         if let Some(label) = labels.iter().find(|label| label.contains(',')) {
-            let message = format!("label {label:?} holds a comma, which separates labels on GitLab");
+            let message =
+                format!("label {label:?} holds a comma, which separates labels on GitLab");
             return Err(self.rest.error("labels", Fault::Invalid(message)));
         }
         if !labels.is_empty() {
@@ -264,23 +333,42 @@ impl Forge for GitLab {
             return Ok(());
         }
         let now = self.put("reviewers", number, &json!({"reviewer_ids": ids})).await?.reviewers;
-        let Some(missing) = ids.iter().position(|id| !now.iter().any(|user| user.id == *id)) else { return Ok(()) };
-        let message = format!("more than {missing} reviewers: this GitLab, or its license, drops the others");
+        let Some(missing) = ids.iter().position(|id| !now.iter().any(|user| user.id == *id)) else {
+            return Ok(());
+        };
+        let message =
+            format!("more than {missing} reviewers: this GitLab, or its license, drops the others");
         Err(self.rest.error("reviewers", Fault::Unsupported(message)))
     }
 
-    async fn set_auto_merge(&self, pull: &PullRequest, on: bool, method: Option<MergeMethod>) -> Result<(), ForgeError> {
-        let right = |answer: &Answer| Fault::PermissionDenied { right: MERGE_RIGHT, detail: message(&answer.body) };
+    async fn set_auto_merge(
+        &self,
+        pull: &PullRequest,
+        on: bool,
+        method: Option<MergeMethod>,
+    ) -> Result<(), ForgeError> {
+        let right = |answer: &Answer| Fault::PermissionDenied {
+            right: MERGE_RIGHT,
+            detail: message(&answer.body),
+        };
         if !on {
             let url = self.pull_url(pull.number, Some("cancel_merge_when_pipeline_succeeds"));
-            let answer = self.rest.send_any("auto_merge", self.rest.request(Method::POST, url)).await?;
+            let answer =
+                self.rest.send_any("auto_merge", self.rest.request(Method::POST, url)).await?;
             return match answer.status.as_u16() {
-                // An error may come with 201; 405 and 406: it is merged or closed. What counts is that it is off.
-                200..=299 if answer.body.get("status").is_none_or(|status| status != "error") => Ok(()),
-                200..=299 | 405 | 406 => match self.get("auto_merge", pull.number).await?.merge_when_pipeline_succeeds {
-                    Some(true) => Err(self.rest.error("auto_merge", Fault::Conflict(message(&answer.body)))),
-                    _ => Ok(()),
-                },
+                // An error may come with 201; 405 and 406: it is merged or closed. What counts is
+                // that it is off.
+                200..=299 if answer.body.get("status").is_none_or(|status| status != "error") => {
+                    Ok(())
+                }
+                200..=299 | 405 | 406 => {
+                    match self.get("auto_merge", pull.number).await?.merge_when_pipeline_succeeds {
+                        Some(true) => Err(self
+                            .rest
+                            .error("auto_merge", Fault::Conflict(message(&answer.body)))),
+                        _ => Ok(()),
+                    }
+                }
                 401 if !is_bad_token(&answer) => Err(self.rest.error("auto_merge", right(&answer))),
                 _ => Err(self.rest.error("auto_merge", self.fault(&name(pull.number), &answer))),
             };
@@ -295,7 +383,8 @@ impl Forge for GitLab {
             sha: pull.head_commit.as_deref(),
             squash: (method == Some(MergeMethod::Squash)).then_some(true),
         };
-        let request = self.rest.request(Method::PUT, self.pull_url(pull.number, Some("merge"))).json(&body);
+        let request =
+            self.rest.request(Method::PUT, self.pull_url(pull.number, Some("merge"))).json(&body);
         let answer = self.rest.send_any("auto_merge", request).await?;
         match answer.status.as_u16() {
             200..=299 => Ok(()),
@@ -324,12 +413,16 @@ impl Forge for GitLab {
         let mut statuses: Vec<Status> = Vec::new();
         let mut page = Some(1);
         while let Some(number) = page {
-            let (found, next) = self.page::<Status>("checks", &format!("commit {commit}"), url.clone(), number).await?;
+            let (found, next) = self
+                .page::<Status>("checks", &format!("commit {commit}"), url.clone(), number)
+                .await?;
             statuses.extend(found);
             page = next;
         }
         // One commit may have several pipelines, each with a job of this name.
-        Ok(Check::newest_of_each_name(statuses.into_iter().map(|status| (status.id, status.into()))))
+        Ok(Check::newest_of_each_name(
+            statuses.into_iter().map(|status| (status.id, status.into())),
+        ))
     }
 
     async fn set_check(&self, commit: &str, check: &Check) -> Result<(), ForgeError> {
@@ -338,12 +431,20 @@ impl Forge for GitLab {
             CheckState::Success => "success",
             CheckState::Failure => "failed",
         };
-        let body = NewStatus { state, name: &check.name, description: &check.description, target_url: check.url.as_deref() };
+        let body = NewStatus {
+            state,
+            name: &check.name,
+            description: &check.description,
+            target_url: check.url.as_deref(),
+        };
         let request = self.rest.request(Method::POST, self.url(["statuses", commit])).json(&body);
         let answer = self.rest.send_any("checks", request).await?;
         // GitLab refuses to bring a status to where it is already.
         let words = message(&answer.body);
-        if answer.status.is_success() || (words.contains("Cannot transition status") && words.contains(&format!("from :{state}"))) {
+        if answer.status.is_success()
+            || (words.contains("Cannot transition status")
+                && words.contains(&format!("from :{state}")))
+        {
             return Ok(());
         }
         Err(self.rest.error("checks", self.fault(&format!("commit {commit}"), &answer)))
@@ -351,7 +452,9 @@ impl Forge for GitLab {
 
     async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
         let request = self.rest.request(Method::POST, self.pull_url(number, Some("notes")));
-        self.send("comment", &name(number), request.json(&json!({"body": without_commands(text)}))).await.map(drop)
+        self.send("comment", &name(number), request.json(&json!({"body": without_commands(text)})))
+            .await
+            .map(drop)
     }
 }
 

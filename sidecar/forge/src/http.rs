@@ -60,7 +60,8 @@ pub enum Credentials {
     },
 }
 
-/// A client of one forge's REST interface: the root of its addresses, and the headers of every request.
+/// A client of one forge's REST interface: the root of its addresses, and the headers of every
+/// request.
 #[derive(Clone)]
 pub(crate) struct Rest {
     client: Client,
@@ -92,7 +93,9 @@ impl Rest {
     ) -> Result<Self, ForgeError> {
         let mut headers = more;
         let mut value = HeaderValue::from_str(&auth.1).map_err(|_| {
-            let fault = Fault::Connection("the credentials hold characters that no header can hold".to_owned());
+            let fault = Fault::Connection(
+                "the credentials hold characters that no header can hold".to_owned(),
+            );
             ForgeError { operation: "connect", place: place.to_owned(), fault }
         })?;
         value.set_sensitive(true);
@@ -108,8 +111,11 @@ impl Rest {
         headers: HeaderMap,
         right: &'static str,
     ) -> Result<Self, ForgeError> {
-        let failed =
-            |message: String| ForgeError { operation: "connect", place: place.to_owned(), fault: Fault::Connection(message) };
+        let failed = |message: String| ForgeError {
+            operation: "connect",
+            place: place.to_owned(),
+            fault: Fault::Connection(message),
+        };
         let mut builder = Client::builder()
             .default_headers(headers)
             .user_agent(concat!("lockgate/", env!("CARGO_PKG_VERSION")))
@@ -118,8 +124,8 @@ impl Rest {
             // A redirect would carry the token elsewhere.
             .redirect(redirect::Policy::none());
         if let Some(ca) = &connection.ca {
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(ca).map_err(|_| failed("caFile holds no PEM certificate".to_owned()))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(ca)
+                .map_err(|_| failed("caFile holds no PEM certificate".to_owned()))?;
             if certificates.is_empty() {
                 return Err(failed("caFile holds no PEM certificate".to_owned()));
             }
@@ -129,15 +135,19 @@ impl Rest {
         }
         if let Some(proxy) = &connection.proxy {
             let text = std::str::from_utf8(proxy.bytes()).unwrap_or_default();
-            builder =
-                builder.proxy(reqwest::Proxy::all(text).map_err(|_| failed("proxy is not the address of a proxy".to_owned()))?);
+            builder = builder.proxy(
+                reqwest::Proxy::all(text)
+                    .map_err(|_| failed("proxy is not the address of a proxy".to_owned()))?,
+            );
         }
-        let client = builder.build().map_err(|_| failed("the HTTP client cannot be set up".to_owned()))?;
+        let client =
+            builder.build().map_err(|_| failed("the HTTP client cannot be set up".to_owned()))?;
         let (observer, timeout) = (Arc::clone(&connection.observer), connection.timeout);
         Ok(Self { client, root, place: place.to_owned(), observer, timeout, right })
     }
 
-    /// An address below the root, each segment percent-encoded by itself (a `/` inside becomes `%2F`).
+    /// An address below the root, each segment percent-encoded by itself (a `/` inside becomes
+    /// `%2F`).
     pub(crate) fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.root.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -155,7 +165,11 @@ impl Rest {
     }
 
     /// Sends it; an answer that is not 2xx (nor 304) is an error, sorted by its status.
-    pub(crate) async fn send(&self, operation: &'static str, request: RequestBuilder) -> Result<Answer, ForgeError> {
+    pub(crate) async fn send(
+        &self,
+        operation: &'static str,
+        request: RequestBuilder,
+    ) -> Result<Answer, ForgeError> {
         let answer = self.send_any(operation, request).await?;
         if answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED {
             return Ok(answer);
@@ -163,8 +177,13 @@ impl Rest {
         Err(self.error(operation, self.fault(&answer)))
     }
 
-    /// Sends it; every answer is a result. For answers that mean something special to one operation.
-    pub(crate) async fn send_any(&self, operation: &'static str, request: RequestBuilder) -> Result<Answer, ForgeError> {
+    /// Sends it; every answer is a result. For answers that mean something special to one
+    /// operation.
+    pub(crate) async fn send_any(
+        &self,
+        operation: &'static str,
+        request: RequestBuilder,
+    ) -> Result<Answer, ForgeError> {
         let (parts, bytes) = self.exchange(operation, request).await?.into_parts();
         self.answer(operation, parts.status, parts.headers, &bytes)
     }
@@ -177,7 +196,11 @@ impl Rest {
     ) -> Result<http::Response<Bytes>, ForgeError> {
         let failed = |error: reqwest::Error| {
             let timed_out = error.is_timeout();
-            let fault = if timed_out { Fault::TimedOut(self.timeout) } else { Fault::Unreachable(causes(&error.without_url())) };
+            let fault = if timed_out {
+                Fault::TimedOut(self.timeout)
+            } else {
+                Fault::Unreachable(causes(&error.without_url()))
+            };
             self.error(operation, fault)
         };
         let response = request.send().await.map_err(|error| {
@@ -202,10 +225,19 @@ impl Rest {
         let body = match serde_json::from_slice(bytes) {
             Ok(body) => body,
             // 203: Azure DevOps' sign-in page instead of an answer.
-            Err(_) if bytes.is_empty() || !status.is_success() || status == StatusCode::NON_AUTHORITATIVE_INFORMATION => {
+            Err(_)
+                if bytes.is_empty()
+                    || !status.is_success()
+                    || status == StatusCode::NON_AUTHORITATIVE_INFORMATION =>
+            {
                 Value::Null
             }
-            Err(_) => return Err(self.error(operation, Fault::Protocol(format!("{status} with a body that is not JSON")))),
+            Err(_) => {
+                return Err(self.error(
+                    operation,
+                    Fault::Protocol(format!("{status} with a body that is not JSON")),
+                ));
+            }
         };
         Ok(Answer { status, headers, body })
     }
@@ -222,7 +254,9 @@ impl Rest {
             404 | 410 => Fault::NotFound(self.place.clone()),
             300..=399 => Fault::Invalid("the forge redirects: correct the address".to_owned()),
             status @ 500.. => Fault::Server { status, retry_after },
-            status => Fault::Invalid(if detail.is_empty() { format!("status {status}") } else { detail }),
+            status => {
+                Fault::Invalid(if detail.is_empty() { format!("status {status}") } else { detail })
+            }
         }
     }
 
@@ -231,8 +265,14 @@ impl Rest {
     }
 
     /// Reads a body.
-    pub(crate) fn read<T: DeserializeOwned>(&self, operation: &'static str, body: Value) -> Result<T, ForgeError> {
-        serde_json::from_value(body).map_err(|error| self.error(operation, Fault::Protocol(without_value(&error.to_string()))))
+    pub(crate) fn read<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        body: Value,
+    ) -> Result<T, ForgeError> {
+        serde_json::from_value(body).map_err(|error| {
+            self.error(operation, Fault::Protocol(without_value(&error.to_string())))
+        })
     }
 }
 
@@ -246,12 +286,14 @@ pub(crate) fn basic(username: &str, password: &Sensitive) -> (HeaderName, String
     (AUTHORIZATION, format!("Basic {}", BASE64.encode(format!("{username}:{}", text(password)))))
 }
 
-/// A secret as it goes into a header. White space around it is never meant: `echo` leaves a newline there.
+/// A secret as it goes into a header. White space around it is never meant: `echo` leaves a newline
+/// there.
 pub(crate) fn text(secret: &Sensitive) -> String {
     String::from_utf8_lossy(secret.bytes()).trim().to_owned()
 }
 
-/// `Retry-After` (seconds or a date), else the reset time of a used-up limit; GitHub's, GitLab's and Azure's names.
+/// `Retry-After` (seconds or a date), else the reset time of a used-up limit; GitHub's, GitLab's
+/// and Azure's names.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     if let Some(text) = value("retry-after") {
@@ -261,7 +303,9 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
         let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
         return Some(until(u64::try_from(date.as_second()).ok()?, now));
     }
-    let used_up = ["x-ratelimit-remaining", "ratelimit-remaining"].iter().any(|name| value(name) == Some("0"));
+    let used_up = ["x-ratelimit-remaining", "ratelimit-remaining"]
+        .iter()
+        .any(|name| value(name) == Some("0"));
     let reset = value("x-ratelimit-reset").or_else(|| value("ratelimit-reset"))?.parse().ok()?;
     used_up.then(|| until(reset, now))
 }
@@ -275,12 +319,19 @@ fn until(second: u64, now: SystemTime) -> Duration {
 fn is_limit(headers: &HeaderMap, message: &str) -> bool {
     headers.contains_key("retry-after")
         || headers.get("x-ratelimit-remaining").is_some_and(|left| left == "0")
-        || ["secondary rate limit", "abuse detection"].iter().any(|sign| message.to_ascii_lowercase().contains(sign))
+        || ["secondary rate limit", "abuse detection"]
+            .iter()
+            .any(|sign| message.to_ascii_lowercase().contains(sign))
 }
 
 /// The forge's own words, from the places where the five put them.
 pub(crate) fn message(body: &Value) -> String {
-    let texts = [body.get("message"), body.pointer("/errors/0/message"), body.get("error_description"), body.get("error")];
+    let texts = [
+        body.get("message"),
+        body.pointer("/errors/0/message"),
+        body.get("error_description"),
+        body.get("error"),
+    ];
     let mut words: Vec<String> = Vec::new();
     for value in texts.into_iter().flatten() {
         let text = match value {
@@ -292,7 +343,8 @@ pub(crate) fn message(body: &Value) -> String {
             words.push(text);
         }
     }
-    let mut text: String = words.join(": ").chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect();
+    let mut text: String =
+        words.join(": ").chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect();
     text.truncate(text.trim_end().len());
     text
 }
@@ -301,7 +353,11 @@ pub(crate) fn message(body: &Value) -> String {
 fn without_value(text: &str) -> String {
     match (text.find('"'), text.rfind('"')) {
         (Some(first), Some(last)) => {
-            format!("{}…{}", text.get(..first).unwrap_or_default(), text.get(last + 1..).unwrap_or_default())
+            format!(
+                "{}…{}",
+                text.get(..first).unwrap_or_default(),
+                text.get(last + 1..).unwrap_or_default()
+            )
         }
         _ => text.to_owned(),
     }

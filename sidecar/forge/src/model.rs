@@ -25,7 +25,8 @@ pub struct PullRequest {
     pub labels: Vec<String>,
     /// Whether the forge will merge it by itself; `None` where the answer does not say.
     pub auto_merge: Option<bool>,
-    /// What the forge needs beside the number to change it (GitHub: the node id; Bitbucket: the version); empty elsewhere.
+    /// What the forge needs beside the number to change it (GitHub: the node id; Bitbucket: the
+    /// version); empty elsewhere.
     pub handle: String,
 }
 
@@ -96,9 +97,12 @@ pub struct Check {
 }
 
 impl Check {
-    /// What counts where a forge lists every check that was ever set: the newest of each name, the newest first. `dated` says
-    /// of each when it was set, as a time or a number that grows. Of two at the same time the first.
-    pub(crate) fn newest_of_each_name<D: Ord>(dated: impl IntoIterator<Item = (D, Self)>) -> Vec<Self> {
+    /// What counts where a forge lists every check that was ever set: the newest of each name, the
+    /// newest first. `dated` says of each when it was set, as a time or a number that grows. Of two
+    /// at the same time the first.
+    pub(crate) fn newest_of_each_name<D: Ord>(
+        dated: impl IntoIterator<Item = (D, Self)>,
+    ) -> Vec<Self> {
         let mut dated: Vec<(D, Self)> = dated.into_iter().collect();
         dated.sort_by(|(one, _), (other, _)| other.cmp(one));
         let mut newest: Vec<Self> = Vec::new();

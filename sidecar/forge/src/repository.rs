@@ -1,7 +1,8 @@
-//! Addresses of repositories: which repository of which forge they mean, and where that forge's interface is.
+//! Addresses of repositories: which repository of which forge they mean, and where that forge's
+//! interface is.
 //!
-//! Every form that the forge shows to people for cloning or browsing is understood. Whether an address may be used at all
-//! (plain http, allowed hosts) is decided where git connects, not here.
+//! Every form that the forge shows to people for cloning or browsing is understood. Whether an
+//! address may be used at all (plain http, allowed hosts) is decided where git connects, not here.
 
 use std::fmt;
 
@@ -50,12 +51,17 @@ pub enum AddressError {
 }
 
 impl Repository {
-    /// Reads an address. `api` is the root of the forge's interface where it cannot be told from `url`.
+    /// Reads an address. `api` is the root of the forge's interface where it cannot be told from
+    /// `url`.
     ///
     /// # Errors
     /// [`AddressError`], which shows the accepted forms.
     pub fn parse(kind: Kind, url: &str, api: Option<&str>) -> Result<Self, AddressError> {
-        let refused = || AddressError::Repository { url: without_password(url), kind: kind.as_str(), forms: forms(kind) };
+        let refused = || AddressError::Repository {
+            url: without_password(url),
+            kind: kind.as_str(),
+            forms: forms(kind),
+        };
         let address = Address::read(url).ok_or_else(refused)?;
         let (path, root) = match kind {
             Kind::GitHub => github(&address),
@@ -69,7 +75,9 @@ impl Repository {
             None => Url::parse(&root).map_err(|_| refused())?,
             Some(api) => {
                 let text = if api.ends_with('/') { api.to_owned() } else { format!("{api}/") };
-                let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.password().is_none());
+                let url = Url::parse(&text).ok().filter(|url| {
+                    matches!(url.scheme(), "http" | "https") && url.password().is_none()
+                });
                 url.ok_or_else(|| AddressError::Api(without_password(api)))?
             }
         };
@@ -134,7 +142,8 @@ impl Address {
             (false, _) => rest.split_once(':')?,
         };
         let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let (host, port) = host_and_port.rsplit_once(':').map_or((host_and_port, ""), |(host, port)| (host, port));
+        let (host, port) =
+            host_and_port.rsplit_once(':').map_or((host_and_port, ""), |(host, port)| (host, port));
         if host.is_empty() || host.contains('/') || !port.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
@@ -142,7 +151,11 @@ impl Address {
         let mut segments = Vec::new();
         for segment in path.split('/').filter(|segment| !segment.is_empty()) {
             let decoded = decode(segment)?;
-            if decoded == "." || decoded == ".." || decoded.contains(['/', '\\']) || decoded.chars().any(char::is_control) {
+            if decoded == "."
+                || decoded == ".."
+                || decoded.contains(['/', '\\'])
+                || decoded.chars().any(char::is_control)
+            {
                 return None;
             }
             segments.push(decoded);
@@ -155,7 +168,8 @@ impl Address {
         if segments.last().is_none_or(String::is_empty) {
             return None;
         }
-        let port = if scheme == "ssh" || port.is_empty() { String::new() } else { format!(":{port}") };
+        let port =
+            if scheme == "ssh" || port.is_empty() { String::new() } else { format!(":{port}") };
         Some(Self { scheme, host: host.to_ascii_lowercase(), port, segments })
     }
 
@@ -174,7 +188,8 @@ impl Address {
 fn github(address: &Address) -> Option<(Path, String)> {
     let [owner, name] = address.segments.as_slice() else { return None };
     let host = if address.host == "ssh.github.com" { "github.com" } else { address.host.as_str() };
-    // Source: docs.github.com, "Getting started with the REST API" of GitHub, GHE.com and GitHub Enterprise Server.
+    // Source: docs.github.com, "Getting started with the REST API" of GitHub, GHE.com and GitHub
+    // Enterprise Server.
     let root = if host == "github.com" || host.ends_with(".ghe.com") {
         address.root(&format!("api.{host}"), &[])
     } else {
@@ -203,7 +218,8 @@ fn bitbucket(address: &Address) -> Option<(Path, String)> {
     let segments = address.segments.as_slice();
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
     let position = |word: &str| words.iter().position(|segment| *segment == word);
-    let project = |key: &str, name: &str| Path::Project { key: key.to_owned(), name: name.to_owned() };
+    let project =
+        |key: &str, name: &str| Path::Project { key: key.to_owned(), name: name.to_owned() };
     let (path, context) = if address.scheme == "ssh" {
         let [key, name] = words.as_slice() else { return None };
         (project(key, name), 0)
@@ -225,7 +241,10 @@ fn bitbucket(address: &Address) -> Option<(Path, String)> {
 fn azure(address: &Address) -> Option<(Path, String)> {
     let segments = address.segments.as_slice();
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let team = |project: &str, name: &str| Path::Team { project: project.to_owned(), name: name.to_owned() };
+    let team = |project: &str, name: &str| Path::Team {
+        project: project.to_owned(),
+        name: name.to_owned(),
+    };
     let organization = |name: &str| format!("https://dev.azure.com/{}/", encode(name));
     if address.scheme == "ssh" {
         return match (address.host.as_str(), words.as_slice()) {
@@ -259,14 +278,20 @@ fn azure(address: &Address) -> Option<(Path, String)> {
     }
     match first {
         [] | [_] => None,
-        [above @ .., project] => Some((team(project, name), address.root(&address.host, segments.get(..above.len())?))),
+        [above @ .., project] => {
+            Some((team(project, name), address.root(&address.host, segments.get(..above.len())?)))
+        }
     }
 }
 
 fn forms(kind: Kind) -> &'static str {
     match kind {
-        Kind::GitHub => "https://github.com/OWNER/REPOSITORY (or another host) or git@github.com:OWNER/REPOSITORY.git",
-        Kind::GitLab => "https://gitlab.com/GROUP[/SUBGROUP…]/PROJECT (or another host) or git@gitlab.com:GROUP/PROJECT.git",
+        Kind::GitHub => {
+            "https://github.com/OWNER/REPOSITORY (or another host) or git@github.com:OWNER/REPOSITORY.git"
+        }
+        Kind::GitLab => {
+            "https://gitlab.com/GROUP[/SUBGROUP…]/PROJECT (or another host) or git@gitlab.com:GROUP/PROJECT.git"
+        }
         Kind::BitbucketServer => {
             "https://HOST/scm/PROJECT/REPOSITORY.git, https://HOST/scm/~USER/REPOSITORY.git, https://HOST/projects/PROJECT/repos/REPOSITORY or ssh://git@HOST:7999/PROJECT/REPOSITORY.git"
         }
@@ -281,7 +306,9 @@ fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let end = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    authority.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("{scheme}://{host}{path}"))
+    authority
+        .rsplit_once('@')
+        .map_or_else(|| url.to_owned(), |(_, host)| format!("{scheme}://{host}{path}"))
 }
 
 /// Percent-decodes; `None` where that gives no text.
@@ -302,7 +329,13 @@ fn decode(segment: &str) -> Option<String> {
 fn encode(segment: &str) -> String {
     segment
         .bytes()
-        .map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .map(|b| {
+            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
         .collect()
 }
 

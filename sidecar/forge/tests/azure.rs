@@ -1,6 +1,12 @@
 //! Azure DevOps: our client against the fake, and Microsoft's own client beside it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 #[path = "azure/client.rs"]
 mod client;
@@ -11,14 +17,18 @@ mod refusals;
 
 use conformance::{Client, HEAD, World, edit, names, token};
 use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
-use lockgate_forge::{Check, CheckState, Credentials, Fault, Forge, NewPullRequest, PullRequest, Seen, State};
+use lockgate_forge::{
+    Check, CheckState, Credentials, Fault, Forge, NewPullRequest, PullRequest, Seen, State,
+};
 use lockgate_forge_fakes::Azure;
 use serde_json::{Value, json};
 
 const TOKEN: &str = "abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst";
-const BLOCK: &str = "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\nns/app/prod\n</details>\n";
+const BLOCK: &str =
+    "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\nns/app/prod\n</details>\n";
 
-/// A server with one repository, whose names have spaces, and a client of it. Its pages are always those of the real one.
+/// A server with one repository, whose names have spaces, and a client of it. Its pages are always
+/// those of the real one.
 struct Server {
     fake: Azure,
     forge: Box<dyn Forge>,
@@ -89,12 +99,19 @@ impl World for Server {
     }
     fn reviewers(&self, number: u64) -> Vec<String> {
         let shown = self.fake.pull(number);
-        shown["reviewers"].as_array().unwrap().iter().map(|who| who["id"].as_str().unwrap().to_owned()).collect()
+        shown["reviewers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|who| who["id"].as_str().unwrap().to_owned())
+            .collect()
     }
     fn comments(&self, number: u64) -> Vec<String> {
         let shown = self.fake.pull(number);
         let threads = shown["threads"].as_array().unwrap().iter();
-        threads.map(|thread| thread["comments"][0]["content"].as_str().unwrap().to_owned()).collect()
+        threads
+            .map(|thread| thread["comments"][0]["content"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -127,13 +144,22 @@ impl Server {
 
     /// Method, and path below the repository, of the requests since `from`.
     fn asked(&self, from: usize) -> Vec<String> {
-        let below = |path: &str| path.split_once("My%20Repo/").map_or(path.to_owned(), |(_, below)| below.to_owned());
-        self.fake.requests()[from..].iter().map(|request| format!("{} {}", request.method, below(&request.path))).collect()
+        let below = |path: &str| {
+            path.split_once("My%20Repo/").map_or(path.to_owned(), |(_, below)| below.to_owned())
+        };
+        self.fake.requests()[from..]
+            .iter()
+            .map(|request| format!("{} {}", request.method, below(&request.path)))
+            .collect()
     }
 }
 
 fn client(fake: &Azure, credentials: Credentials) -> Box<dyn Forge> {
-    Client::with::<Server>(&fake.repository_url("Main Collection", "My Project", "My Repo"), credentials).forge
+    Client::with::<Server>(
+        &fake.repository_url("Main Collection", "My Project", "My Repo"),
+        credentials,
+    )
+    .forge
 }
 
 fn new(title: &str, body: &str) -> NewPullRequest {
@@ -151,7 +177,11 @@ async fn only_the_requests_that_are_needed_are_made() {
     let world = Server::start();
     let made = world.open().await;
     let below = ["GET stats/branches", "POST pullrequests"];
-    assert_eq!((world.asked(0), made.auto_merge), (below.map(str::to_owned).to_vec(), Some(false)), "a find comes before");
+    assert_eq!(
+        (world.asked(0), made.auto_merge),
+        (below.map(str::to_owned).to_vec(), Some(false)),
+        "a find comes before"
+    );
     let before = world.fake.requests().len();
     world.forge.find_open(HEAD, "main").await.unwrap();
     assert_eq!(world.asked(before), ["GET pullrequests", "GET pullrequests/1"]);
@@ -159,7 +189,8 @@ async fn only_the_requests_that_are_needed_are_made() {
     // The list shows 400 characters of it.
     let body = format!("{BLOCK}{}", "text ".repeat(200));
     let before = world.fake.requests().len();
-    let updated = world.forge.update(1, &edit("Promote ns/app in prod to 1.2.0", &body)).await.unwrap();
+    let updated =
+        world.forge.update(1, &edit("Promote ns/app in prod to 1.2.0", &body)).await.unwrap();
     assert_eq!(world.asked(before), ["PATCH pullrequests/1"]);
     assert_eq!(updated.body, body);
     assert_eq!(world.forge.find_open(HEAD, "main").await.unwrap(), Some(updated));
@@ -173,7 +204,11 @@ async fn a_body_that_is_too_long_is_cut_and_keeps_its_metadata() {
     let world = Server::start();
     let body = format!("{BLOCK}{}", "a line of the list of changes\n".repeat(300));
     let made = world.forge.create(&new("Promote", &body)).await.unwrap();
-    assert!(made.body.starts_with(BLOCK) && made.body.contains("cut here") && made.body.chars().count() <= 4000);
+    assert!(
+        made.body.starts_with(BLOCK)
+            && made.body.contains("cut here")
+            && made.body.chars().count() <= 4000
+    );
     let updated = world.forge.update(1, &edit("Promote", &body)).await.unwrap();
     assert_eq!(updated.body, made.body);
 }
@@ -188,7 +223,8 @@ async fn all_pages_are_looked_at() {
     let found = world.forge.find_open(HEAD, "main").await.unwrap().unwrap();
     assert_eq!(found.number, first, "it is on the last page: the newest come first");
     assert_eq!(world.asked(0).len(), 3 + 1);
-    let skips: Vec<String> = world.fake.requests().iter().map(|request| request.query.clone()).collect();
+    let skips: Vec<String> =
+        world.fake.requests().iter().map(|request| request.query.clone()).collect();
     assert!(skips[2].contains("skip=200"), "{skips:?}");
 }
 
@@ -209,21 +245,29 @@ async fn what_was_completed_cannot_be_changed_and_another_can_be_opened() {
     let world = Server::start();
     world.open().await;
     let commit = world.fake.merge(1);
-    assert!(matches!(world.look(1).await.state, State::Merged { commit: Some(shown), .. } if shown == commit));
+    assert!(
+        matches!(world.look(1).await.state, State::Merged { commit: Some(shown), .. } if shown == commit)
+    );
     let error = world.forge.update(1, &edit("late", "")).await.unwrap_err();
     assert!(matches!(error.fault, Fault::Conflict(_)) && error.is_passing(), "{error}");
     world.promote("1.2.0");
     let second = world.open().await;
     world.fake.close(second.number);
     assert_eq!(world.look(second.number).await.state, State::Closed);
-    assert_eq!(world.forge.find_newest(HEAD, "main").await.unwrap().map(|pull| pull.number), Some(2));
+    assert_eq!(
+        world.forge.find_newest(HEAD, "main").await.unwrap().map(|pull| pull.number),
+        Some(2)
+    );
 }
 
 #[tokio::test]
 async fn equal_branches_cost_one_request() {
     let world = Server::equal();
     world.branch(HEAD, "main");
-    assert_eq!(world.forge.create(&new("Promote", "")).await.unwrap_err().fault, Fault::NothingToMerge);
+    assert_eq!(
+        world.forge.create(&new("Promote", "")).await.unwrap_err().fault,
+        Fault::NothingToMerge
+    );
     assert_eq!(world.asked(0), ["GET stats/branches"]);
 }
 
@@ -236,7 +280,10 @@ async fn auto_complete_is_switched_on_and_off() {
     assert_eq!(world.asked(before), ["PATCH pullrequests/1"], "who made it is who we are");
     let shown = world.fake.pull(1);
     assert_eq!(shown["autoCompleteSetBy"]["id"], Azure::USER);
-    assert_eq!(shown["completionOptions"], json!({"deleteSourceBranch": true, "mergeStrategy": "squash"}));
+    assert_eq!(
+        shown["completionOptions"],
+        json!({"deleteSourceBranch": true, "mergeStrategy": "squash"})
+    );
     assert_eq!(world.look(1).await.auto_merge, Some(true));
 
     world.forge.set_auto_merge(&made, false, None).await.unwrap();
@@ -247,12 +294,18 @@ async fn auto_complete_is_switched_on_and_off() {
     let found = world.forge.find_open(HEAD, "main").await.unwrap().unwrap();
     for (method, expected) in [
         (None, json!({"deleteSourceBranch": true})),
-        (Some(MergeMethod::Merge), json!({"deleteSourceBranch": true, "mergeStrategy": "noFastForward"})),
+        (
+            Some(MergeMethod::Merge),
+            json!({"deleteSourceBranch": true, "mergeStrategy": "noFastForward"}),
+        ),
         (Some(MergeMethod::Rebase), json!({"deleteSourceBranch": true, "mergeStrategy": "rebase"})),
     ] {
         let before = world.fake.requests().len();
         world.forge.set_auto_merge(&found, true, method).await.unwrap();
-        assert_eq!(world.asked(before), ["GET /Main%20Collection/_apis/connectionData", "PATCH pullrequests/1"]);
+        assert_eq!(
+            world.asked(before),
+            ["GET /Main%20Collection/_apis/connectionData", "PATCH pullrequests/1"]
+        );
         assert_eq!(world.fake.pull(1)["completionOptions"], expected);
     }
     world.fake.merge(1);
@@ -267,21 +320,37 @@ async fn a_reviewer_may_be_a_mail_address_and_a_comment_is_a_closed_thread() {
     assert_eq!(world.look(1).await.labels, ["promotion", "prod"]);
 
     let before = world.fake.requests().len();
-    world.forge.request_reviewers(1, &["Jane@example.com".to_owned(), Azure::SAMS[1].to_owned()]).await.unwrap();
-    assert_eq!(world.asked(before), ["GET /Main%20Collection/_apis/identities", "POST pullRequests/1/reviewers"]);
+    world
+        .forge
+        .request_reviewers(1, &["Jane@example.com".to_owned(), Azure::SAMS[1].to_owned()])
+        .await
+        .unwrap();
+    assert_eq!(
+        world.asked(before),
+        ["GET /Main%20Collection/_apis/identities", "POST pullRequests/1/reviewers"]
+    );
     world.forge.request_reviewers(1, &["sam1@example.com".to_owned()]).await.unwrap();
     assert_eq!(world.reviewers(1), [Azure::JANE, Azure::SAMS[1], Azure::SAMS[0]]);
     for (name, words) in [
         ("Sam", "2 reviewers are called \"Sam\""),
-        ("nobody@example.com", "no reviewer has the e-mail address, account or display name \"nobody@example.com\""),
+        (
+            "nobody@example.com",
+            "no reviewer has the e-mail address, account or display name \"nobody@example.com\"",
+        ),
         ("00000000-0000-0000-0000-000000000001", "A valid reviewer must be supplied"),
     ] {
         let error = world.forge.request_reviewers(1, &[name.to_owned()]).await.unwrap_err();
-        assert!(matches!(&error.fault, Fault::Invalid(text) if text.contains(words)), "{name}: {error}");
+        assert!(
+            matches!(&error.fault, Fault::Invalid(text) if text.contains(words)),
+            "{name}: {error}"
+        );
     }
     world.fake.fail_next(203);
     let error = world.forge.request_reviewers(1, &["Jane Doe".to_owned()]).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::PermissionDenied { right: "Identity (Read)", .. }), "{error}");
+    assert!(
+        matches!(error.fault, Fault::PermissionDenied { right: "Identity (Read)", .. }),
+        "{error}"
+    );
 
     world.forge.comment(1, "superseded by 1.2.0").await.unwrap();
     assert_eq!(world.fake.pull(1)["threads"][0]["status"], "closed", "it must not hold up a merge");
@@ -299,30 +368,64 @@ async fn statuses_of_the_commit_and_of_its_pull_request_are_read() {
         url: url.map(str::to_owned),
     };
     assert_eq!(world.forge.checks(&commit).await.unwrap(), []);
-    let flux = |state, words: &str| check("fluxcd/kustomization/apps/0c9c", state, words, Some("https://ci.example/1"));
+    let flux = |state, words: &str| {
+        check("fluxcd/kustomization/apps/0c9c", state, words, Some("https://ci.example/1"))
+    };
     let ci = check("ci", CheckState::Failure, "", None);
     for one in [&flux(CheckState::Pending, "waits"), &ci, &flux(CheckState::Success, "ready")] {
         world.forge.set_check(&commit, one).await.unwrap();
     }
-    assert_eq!(world.forge.checks(&commit).await.unwrap(), [ci.clone(), flux(CheckState::Success, "ready")]);
+    assert_eq!(
+        world.forge.checks(&commit).await.unwrap(),
+        [ci.clone(), flux(CheckState::Success, "ready")]
+    );
     for number in 0..205 {
-        world.forge.set_check(&commit, &check(&format!("x/{number:03}"), CheckState::Success, "", None)).await.unwrap();
+        world
+            .forge
+            .set_check(&commit, &check(&format!("x/{number:03}"), CheckState::Success, "", None))
+            .await
+            .unwrap();
     }
     assert_eq!(world.forge.checks(&commit).await.unwrap().len(), 2 + 205, "all pages");
 
     // Statuses of the pull request, and of its pushes: the last of these is another commit's.
     let head = world.promote("1.1.1");
-    post_status(&world, json!({"state": "succeeded", "context": {"name": "build", "genre": "whole"}})).await;
-    post_status(&world, json!({"state": "failed", "context": {"name": "build", "genre": "push"}, "iterationId": 1})).await;
+    post_status(
+        &world,
+        json!({"state": "succeeded", "context": {"name": "build", "genre": "whole"}}),
+    )
+    .await;
+    post_status(
+        &world,
+        json!({"state": "failed", "context": {"name": "build", "genre": "push"}, "iterationId": 1}),
+    )
+    .await;
     post_status(&world, json!({"state": "succeeded", "context": {"name": "lint", "genre": "push"}, "iterationId": 2})).await;
-    let names: Vec<_> = world.forge.checks(&head).await.unwrap().into_iter().map(|check| (check.name, check.state)).collect();
-    assert_eq!(names, [("push/lint".to_owned(), CheckState::Success), ("whole/build".to_owned(), CheckState::Success)]);
+    let names: Vec<_> = world
+        .forge
+        .checks(&head)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|check| (check.name, check.state))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("push/lint".to_owned(), CheckState::Success),
+            ("whole/build".to_owned(), CheckState::Success)
+        ]
+    );
 }
 
 /// What a service of others posts on pull request 1.
 async fn post_status(world: &Server, body: Value) {
-    let url = world.fake.repository_url("Main Collection", "My Project", "My Repo").replace("_git", "_apis/git/repositories");
-    let request = reqwest::Client::new().post(format!("{url}/pullRequests/1/statuses?api-version=7.0"));
+    let url = world
+        .fake
+        .repository_url("Main Collection", "My Project", "My Repo")
+        .replace("_git", "_apis/git/repositories");
+    let request =
+        reqwest::Client::new().post(format!("{url}/pullRequests/1/statuses?api-version=7.0"));
     let answer = request.basic_auth("", Some(TOKEN)).json(&body).send().await.unwrap();
     assert!(answer.status().is_success(), "{answer:?}");
 }

@@ -1,6 +1,13 @@
-//! Bitbucket Data Center: what a promotion does, against a fake that refuses what Bitbucket refuses.
+//! Bitbucket Data Center: what a promotion does, against a fake that refuses what Bitbucket
+//! refuses.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod clients;
 mod conformance;
@@ -85,7 +92,12 @@ impl World for Fake {
     }
     fn reviewers(&self, number: u64) -> Vec<String> {
         let shown = self.0.pull(number);
-        shown["reviewers"].as_array().unwrap().iter().map(|user| user["user"]["name"].as_str().unwrap().to_owned()).collect()
+        shown["reviewers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|user| user["user"]["name"].as_str().unwrap().to_owned())
+            .collect()
     }
     fn comments(&self, number: u64) -> Vec<String> {
         self.0.comments(number)
@@ -134,11 +146,19 @@ async fn only_the_requests_that_are_needed_are_made() {
 async fn personal_and_other_addresses_reach_their_repository() {
     let fake = Fake::start();
     fake.add("~jane/app");
-    let made = Client::with::<Fake>(&fake.0.repository_url("~jane/app"), token(TOKEN)).open(HEAD).await;
-    assert_eq!(fake.0.requests()[0].path, "/rest/api/latest/projects/~jane/repos/app/pull-requests");
+    let made =
+        Client::with::<Fake>(&fake.0.repository_url("~jane/app"), token(TOKEN)).open(HEAD).await;
+    assert_eq!(
+        fake.0.requests()[0].path,
+        "/rest/api/latest/projects/~jane/repos/app/pull-requests"
+    );
     for url in ["/users/jane/repos/app", "/scm/~jane/app.git", "/scm/~JANE/app.git"] {
         let client = Client::with::<Fake>(&format!("{}{url}", fake.0.url()), token(TOKEN));
-        assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), Some(made.clone()), "{url}");
+        assert_eq!(
+            client.forge.find_open(HEAD, "main").await.unwrap(),
+            Some(made.clone()),
+            "{url}"
+        );
     }
 }
 
@@ -147,8 +167,12 @@ async fn pages_are_read_one_after_the_other() {
     let fake = Fake::start();
     fake.open_strangers();
     assert_eq!(Client::of(&fake).forge.find_open(HEAD, "main").await.unwrap(), None);
-    let starts: Vec<String> =
-        fake.0.requests().iter().map(|request| request.query.rsplit('=').next().unwrap().to_owned()).collect();
+    let starts: Vec<String> = fake
+        .0
+        .requests()
+        .iter()
+        .map(|request| request.query.rsplit('=').next().unwrap().to_owned())
+        .collect();
     assert_eq!(starts, ["0", "2"], "two pages");
 }
 
@@ -178,12 +202,18 @@ async fn auto_merge_is_asked_for_with_the_strategy_of_the_method() {
     let forge = &client.forge;
     fake.veto(true);
     let pull = client.open(HEAD).await;
-    for (method, strategy) in
-        [(None, None), (Some(Merge), Some("no-ff")), (Some(Squash), Some("squash")), (Some(Rebase), Some("rebase-ff-only"))]
-    {
+    for (method, strategy) in [
+        (None, None),
+        (Some(Merge), Some("no-ff")),
+        (Some(Squash), Some("squash")),
+        (Some(Rebase), Some("rebase-ff-only")),
+    ] {
         forge.set_auto_merge(&pull, true, method).await.unwrap();
         let asked = fake.auto_merge(pull.number).unwrap();
-        assert_eq!((asked["autoMerge"].as_bool(), asked["strategyId"].as_str()), (Some(true), strategy));
+        assert_eq!(
+            (asked["autoMerge"].as_bool(), asked["strategyId"].as_str()),
+            (Some(true), strategy)
+        );
         forge.set_auto_merge(&pull, false, None).await.unwrap();
         assert_eq!(fake.auto_merge(pull.number), None);
     }
@@ -198,10 +228,14 @@ async fn auto_merge_is_asked_for_with_the_strategy_of_the_method() {
 async fn what_does_not_know_auto_merge_does_not_merge_at_once() {
     let (fake, client) = start();
     let pull = client.open(HEAD).await;
-    for (setting, words) in [(None, "older than 8.15"), (Some(false), "it is off in the settings")] {
+    for (setting, words) in [(None, "older than 8.15"), (Some(false), "it is off in the settings")]
+    {
         fake.set_auto_merge(setting);
         let error = client.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
-        assert!(matches!(&error.fault, Fault::Unsupported(text) if text.contains(words)), "{error}");
+        assert!(
+            matches!(&error.fault, Fault::Unsupported(text) if text.contains(words)),
+            "{error}"
+        );
         assert_eq!(client.look(1).await.state, State::Open);
         client.forge.set_auto_merge(&pull, false, None).await.unwrap();
     }
@@ -259,17 +293,32 @@ async fn a_build_has_a_short_description_and_an_address() {
     long.description.push_str("more than Bitbucket takes");
     client.forge.set_check(&commit, &long).await.unwrap();
     let place = format!("{}/projects/team/repos/app/commits/{commit}", fake.url());
-    assert_eq!(client.forge.checks(&commit).await.unwrap(), [check("lockgate", CheckState::Failure, Some(&place))]);
-    let error = client.forge.set_check(&"0".repeat(40), &check("a", CheckState::Success, None)).await.unwrap_err();
-    assert!(matches!(&error.fault, Fault::NotFound(thing) if thing.starts_with("commit 000")), "{error}");
+    assert_eq!(
+        client.forge.checks(&commit).await.unwrap(),
+        [check("lockgate", CheckState::Failure, Some(&place))]
+    );
+    let error = client
+        .forge
+        .set_check(&"0".repeat(40), &check("a", CheckState::Success, None))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error.fault, Fault::NotFound(thing) if thing.starts_with("commit 000")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn the_token_of_a_repository_is_no_password() {
     let (fake, client) = start();
     fake.take_bearers_only();
-    let basic = Credentials::Basic { username: "lockgate".to_owned(), password: Sensitive::new(TOKEN) };
-    let error = Client::with::<Fake>(&fake.repository_url("team/app"), basic).forge.find_open(HEAD, "main").await.unwrap_err();
+    let basic =
+        Credentials::Basic { username: "lockgate".to_owned(), password: Sensitive::new(TOKEN) };
+    let error = Client::with::<Fake>(&fake.repository_url("team/app"), basic)
+        .forge
+        .find_open(HEAD, "main")
+        .await
+        .unwrap_err();
     assert_eq!(error.fault, Fault::AuthenticationFailed);
     assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
 }

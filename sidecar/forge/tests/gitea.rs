@@ -1,6 +1,13 @@
-//! The client against the fake Gitea. The real one has the same tests in `tests/tests/e2e_gitea.rs`.
+//! The client against the fake Gitea. The real one has the same tests in
+//! `tests/tests/e2e_gitea.rs`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod conformance;
 #[path = "gitea/flows.rs"]
@@ -130,12 +137,17 @@ async fn limits_and_failures_pass_and_say_when() {
 async fn a_gitea_that_is_slow_is_given_up() {
     let fake = Fake::start();
     let connection = Connection { timeout: Duration::from_millis(500), ..observed(token(TOKEN)).0 };
-    let forge = connect(&Repository::parse(Kind::Gitea, &fake.address(), None).unwrap(), connection).unwrap();
+    let forge =
+        connect(&Repository::parse(Kind::Gitea, &fake.address(), None).unwrap(), connection)
+            .unwrap();
     fake.gitea.set_latency(Duration::from_secs(2));
     let error = forge.find_open(HEAD, "main").await.unwrap_err();
     assert_eq!(error.fault, Fault::TimedOut(Duration::from_millis(500)));
     let sent = fake.gitea.requests();
-    assert_eq!((sent.len(), sent[0].method.as_str(), sent[0].path.as_str()), (1, "GET", "/api/v1/repos/acme/app/pulls"));
+    assert_eq!(
+        (sent.len(), sent[0].method.as_str(), sent[0].path.as_str()),
+        (1, "GET", "/api/v1/repos/acme/app/pulls")
+    );
 }
 
 #[test]
@@ -143,5 +155,8 @@ fn a_github_app_is_no_credential_of_gitea() {
     let repository = Repository::parse(Kind::Gitea, "https://codeberg.org/acme/app", None).unwrap();
     let app = Credentials::App { app: 1, installation: 2, private_key: Sensitive::new("key") };
     let error = connect(&repository, observed(app).0).err().unwrap();
-    assert_eq!(error.to_string(), "connect on codeberg.org/acme/app: Gitea takes `token`, or `username` and `password`");
+    assert_eq!(
+        error.to_string(),
+        "connect on codeberg.org/acme/app: Gitea takes `token`, or `username` and `password`"
+    );
 }

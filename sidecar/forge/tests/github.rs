@@ -1,6 +1,13 @@
-//! GitHub's client against the stateful fake; every test ends with its exchanges held against what GitHub publishes.
+//! GitHub's client against the stateful fake; every test ends with its exchanges held against what
+//! GitHub publishes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 #[path = "github/app.rs"]
 mod app;
@@ -14,7 +21,9 @@ mod merging;
 
 use conformance::{HEAD, Told, World, names, new, observed, token};
 use lockgate_core::pipeline::Forge as Kind;
-use lockgate_forge::{Check, CheckState, Connection, Credentials, Fault, Forge, Repository, Seen, State, connect};
+use lockgate_forge::{
+    Check, CheckState, Connection, Credentials, Fault, Forge, Repository, Seen, State, connect,
+};
 use lockgate_forge_fakes::GitHub;
 use serde_json::{Value, json};
 
@@ -53,7 +62,11 @@ impl Setting {
     }
 
     fn requests(&self) -> Vec<String> {
-        self.fake.requests().iter().map(|request| format!("{} {}", request.method, request.path)).collect()
+        self.fake
+            .requests()
+            .iter()
+            .map(|request| format!("{} {}", request.method, request.path))
+            .collect()
     }
 
     /// Of the branch that is promoted.
@@ -116,7 +129,8 @@ impl World for Setting {
     }
     fn open_strangers(&self) {
         self.fake.open_from(REPOSITORY, "someone/repo", HEAD, "main");
-        // An organization can fork its own repository: the filter of the list does not tell these apart.
+        // An organization can fork its own repository: the filter of the list does not tell these
+        // apart.
         for fork in ["org/repo-a", "org/repo-b", "org/repo-c"] {
             self.fake.open_from(REPOSITORY, fork, HEAD, "main");
         }
@@ -158,8 +172,13 @@ fn client(url: &str, api: Option<&str>, connection: Connection) -> Box<dyn Forge
 async fn limits_and_failures_pass_and_say_when() {
     let setting = Setting::start();
     let body = json!({"message": "as asked for", "documentation_url": "https://docs.github.com"});
-    let retry_after = |status| if status == 429 || status == 503 { vec![("retry-after", "7")] } else { Vec::new() };
-    limits::pass_and_say_when(&setting, |status| setting.fake.fail_next(status, &retry_after(status), body.clone())).await;
+    let retry_after = |status| {
+        if status == 429 || status == 503 { vec![("retry-after", "7")] } else { Vec::new() }
+    };
+    limits::pass_and_say_when(&setting, |status| {
+        setting.fake.fail_next(status, &retry_after(status), body.clone())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -210,7 +229,8 @@ async fn every_page_is_read_until_it_is_found() {
         setting.fake.open_from(REPOSITORY, fork, HEAD, "main");
     }
     assert_eq!(setting.forge.find_open(HEAD, "main").await.unwrap(), Some(made));
-    let queries: Vec<String> = setting.fake.requests().into_iter().map(|request| request.query).collect();
+    let queries: Vec<String> =
+        setting.fake.requests().into_iter().map(|request| request.query).collect();
     assert_eq!(queries.len(), 5, "{queries:?}");
     assert!(queries[4].ends_with("per_page=100&page=4"), "{queries:?}");
     setting.hold_to_contract();
@@ -220,14 +240,20 @@ async fn every_page_is_read_until_it_is_found() {
 async fn labels_and_a_branch_that_is_gone_are_changes() {
     let setting = Setting::new();
     setting.create().await;
-    let Seen::Changed { tag: Some(tag), .. } = setting.forge.look(1, None).await.unwrap() else { panic!("no tag") };
+    let Seen::Changed { tag: Some(tag), .. } = setting.forge.look(1, None).await.unwrap() else {
+        panic!("no tag")
+    };
     assert_eq!(setting.forge.look(1, Some(&tag)).await.unwrap(), Seen::Unchanged);
     assert_eq!(setting.told(), [("create", 201), ("look", 200), ("look", 304)]);
     setting.forge.add_labels(1, &["promotion".to_owned()]).await.unwrap();
-    let Seen::Changed { pull, .. } = setting.forge.look(1, Some(&tag)).await.unwrap() else { panic!("unchanged") };
+    let Seen::Changed { pull, .. } = setting.forge.look(1, Some(&tag)).await.unwrap() else {
+        panic!("unchanged")
+    };
     assert_eq!(pull.labels, ["promotion"]);
     setting.fake.delete_branch(REPOSITORY, HEAD);
-    let Seen::Changed { pull, .. } = setting.forge.look(1, Some(&tag)).await.unwrap() else { panic!("unchanged") };
+    let Seen::Changed { pull, .. } = setting.forge.look(1, Some(&tag)).await.unwrap() else {
+        panic!("unchanged")
+    };
     assert_eq!(pull.state, State::Closed);
     setting.hold_to_contract();
 }
@@ -236,12 +262,21 @@ async fn labels_and_a_branch_that_is_gone_are_changes() {
 async fn reviewers_are_users_or_teams_of_the_organization() {
     let setting = Setting::new();
     setting.create().await;
-    setting.forge.request_reviewers(1, &names(&["jane", "@joe", "org/admins", "@Org/ops"])).await.unwrap();
+    setting
+        .forge
+        .request_reviewers(1, &names(&["jane", "@joe", "org/admins", "@Org/ops"]))
+        .await
+        .unwrap();
     assert_eq!(setting.reviewers(1), ["jane", "joe"]);
     assert_eq!(setting.fake.pull(REPOSITORY, 1)["teams"], json!(["admins", "ops"]));
     let before = setting.requests().len();
     let error = setting.forge.request_reviewers(1, &names(&["other/team"])).await.unwrap_err();
-    assert!(error.to_string().contains(r#"reviewer "other/team" is no team of org: expected USER or org/TEAM"#), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains(r#"reviewer "other/team" is no team of org: expected USER or org/TEAM"#),
+        "{error}"
+    );
     assert_eq!(setting.requests().len(), before, "a request that changes nothing");
     setting.hold_to_contract();
 }
@@ -251,7 +286,13 @@ async fn checks_are_the_newest_of_each_status_and_the_check_runs() {
     let setting = Setting::new();
     setting.fake.cap_pages(2);
     let tip = setting.head();
-    for (context, status) in [("ci", "pending"), ("lint", "error"), ("ci", "success"), ("flux", "failure"), ("docs", "pending")] {
+    for (context, status) in [
+        ("ci", "pending"),
+        ("lint", "error"),
+        ("ci", "success"),
+        ("flux", "failure"),
+        ("docs", "pending"),
+    ] {
         setting.fake.set_status(REPOSITORY, &tip, context, status);
     }
     for (name, conclusion) in [
@@ -265,8 +306,14 @@ async fn checks_are_the_newest_of_each_status_and_the_check_runs() {
     ] {
         setting.fake.add_check_run(REPOSITORY, &tip, name, conclusion);
     }
-    let mut found: Vec<(String, CheckState)> =
-        setting.forge.checks(&tip).await.unwrap().into_iter().map(|check| (check.name, check.state)).collect();
+    let mut found: Vec<(String, CheckState)> = setting
+        .forge
+        .checks(&tip)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|check| (check.name, check.state))
+        .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     let expected = [
         ("ci", CheckState::Success),

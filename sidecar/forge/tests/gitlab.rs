@@ -1,6 +1,12 @@
 //! GitLab: what a promotion does, against a fake that refuses what GitLab refuses.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod clients;
 mod conformance;
@@ -88,7 +94,12 @@ impl World for Fake {
     }
     fn reviewers(&self, number: u64) -> Vec<String> {
         let shown = self.0.pull(number);
-        shown["reviewers"].as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap().to_owned()).collect()
+        shown["reviewers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|user| user["username"].as_str().unwrap().to_owned())
+            .collect()
     }
     fn comments(&self, number: u64) -> Vec<String> {
         self.0.notes(number)
@@ -132,7 +143,10 @@ async fn labels_keep_their_order_and_hold_no_comma() {
     client.open(HEAD).await;
     client.forge.add_labels(1, &names(&["promotion", "prod"])).await.unwrap();
     client.forge.add_labels(1, &names(&["prod"])).await.unwrap();
-    assert_eq!(client.forge.find_newest(HEAD, "main").await.unwrap().unwrap().labels, names(&["promotion", "prod"]));
+    assert_eq!(
+        client.forge.find_newest(HEAD, "main").await.unwrap().unwrap().labels,
+        names(&["promotion", "prod"])
+    );
     let error = client.forge.add_labels(1, &names(&["a,b"])).await.unwrap_err();
     assert!(matches!(error.fault, Fault::Invalid(_)), "{error}");
 }
@@ -146,7 +160,10 @@ async fn a_project_in_subgroups_is_one_segment_of_the_path() {
         let made = Client::with::<Fake>(&fake.repository_url(path), token(TOKEN)).open(HEAD).await;
         assert!(made.url.contains(&format!("/{path}/-/merge_requests/")), "{}", made.url);
         let request = fake.requests().pop().unwrap();
-        assert_eq!(request.path, format!("/api/v4/projects/{}/merge_requests", path.replace('/', "%2F")));
+        assert_eq!(
+            request.path,
+            format!("/api/v4/projects/{}/merge_requests", path.replace('/', "%2F"))
+        );
     }
 }
 
@@ -170,11 +187,20 @@ async fn what_does_not_exist_or_is_not_shown_is_named() {
     let stranger = Client::with::<Fake>(&fake.repository_url(PROJECT), token("stranger"));
     let place = "127.0.0.1/group/sub/app";
     let error = stranger.forge.create(&new(HEAD)).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("create on {place}: {place} does not exist, or the token may not see it"));
+    assert_eq!(
+        error.to_string(),
+        format!("create on {place}: {place} does not exist, or the token may not see it")
+    );
     let error = client.forge.create(&new("no-such-branch")).await.unwrap_err();
-    assert!(error.to_string().contains("Source branch \\\"no-such-branch\\\" does not exist"), "{error}");
+    assert!(
+        error.to_string().contains("Source branch \\\"no-such-branch\\\" does not exist"),
+        "{error}"
+    );
     let error = client.forge.look(7, None).await.unwrap_err();
-    assert_eq!((error.fault, error.place.as_str()), (Fault::NotFound("merge request !7".to_owned()), place));
+    assert_eq!(
+        (error.fault, error.place.as_str()),
+        (Fault::NotFound("merge request !7".to_owned()), place)
+    );
 }
 
 #[tokio::test]
@@ -193,15 +219,22 @@ async fn the_newest_of_several_pipelines_counts_and_a_check_may_stay_as_it_is() 
         url: Some("https://lockgate.example/1".to_owned()),
     };
     // The second time GitLab refuses the change, but it is what was asked for.
-    for state in [CheckState::Pending, CheckState::Pending, CheckState::Success, CheckState::Failure] {
+    for state in
+        [CheckState::Pending, CheckState::Pending, CheckState::Success, CheckState::Failure]
+    {
         forge.set_check(&commit, &check(state)).await.unwrap();
         let checks = forge.checks(&commit).await.unwrap();
         assert_eq!(checks.len(), 2);
         assert!(checks.contains(&check(state)), "{checks:?}");
-        assert!(checks.iter().any(|check| check.name == "flaky" && check.state == CheckState::Success));
+        assert!(
+            checks.iter().any(|check| check.name == "flaky" && check.state == CheckState::Success)
+        );
     }
     let error = forge.set_check(&"0".repeat(40), &check(CheckState::Success)).await.unwrap_err();
-    assert!(matches!(&error.fault, Fault::NotFound(thing) if thing.starts_with("commit 000")), "{error}");
+    assert!(
+        matches!(&error.fault, Fault::NotFound(thing) if thing.starts_with("commit 000")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -225,7 +258,10 @@ async fn a_draft_stays_one() {
     fake.mark_as_draft(pull.number);
     let found = forge.find_open(HEAD, "main").await.unwrap().unwrap();
     assert_eq!(found.title, pull.title);
-    assert_eq!(forge.update(pull.number, &edit("Promote to 3", "b")).await.unwrap().title, "Promote to 3");
+    assert_eq!(
+        forge.update(pull.number, &edit("Promote to 3", "b")).await.unwrap().title,
+        "Promote to 3"
+    );
     assert_eq!(fake.pull(pull.number)["title"], "Draft: Promote to 3");
     let error = forge.set_auto_merge(&found, true, None).await.unwrap_err();
     assert!(error.to_string().contains("it is a draft"), "{error}");
@@ -245,7 +281,10 @@ async fn a_reviewer_who_was_asked_is_not_asked_again_and_one_who_is_nobody_is_na
     assert!(error.to_string().contains("\"nobody\" is not a user"), "{error}");
     fake.limit_reviewers(2);
     let error = forge.request_reviewers(1, &names(&["eve"])).await.unwrap_err();
-    assert!(matches!(&error.fault, Fault::Unsupported(words) if words.contains("more than 2 reviewers")), "{error}");
+    assert!(
+        matches!(&error.fault, Fault::Unsupported(words) if words.contains("more than 2 reviewers")),
+        "{error}"
+    );
 }
 
 /// The same flow by python-gitlab. What differs is in the table.

@@ -1,4 +1,5 @@
-//! What can go wrong between a promotion and its repository, sorted by who can do something about it.
+//! What can go wrong between a promotion and its repository, sorted by who can do something about
+//! it.
 
 use thiserror::Error;
 
@@ -6,8 +7,8 @@ use crate::mirror::CommitId;
 
 /// A failed git operation.
 ///
-/// The text names the branch, file or address it is about and never holds a credential. [`GitError::is_passing`] tells
-/// whether trying again can help without anybody changing anything.
+/// The text names the branch, file or address it is about and never holds a credential.
+/// [`GitError::is_passing`] tells whether trying again can help without anybody changing anything.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum GitError {
     /// No connection, a broken one, or an answer that stopped in the middle.
@@ -135,7 +136,8 @@ pub enum GitError {
 }
 
 impl GitError {
-    /// Whether the same call may succeed later although nobody changed a Pipeline, a Secret or the repository's settings.
+    /// Whether the same call may succeed later although nobody changed a Pipeline, a Secret or the
+    /// repository's settings.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {

@@ -1,18 +1,19 @@
 //! Git without a checkout.
 //!
-//! One bare [`Mirror`] per repository: it fetches incrementally, finds version markers through an index keyed by blob id,
-//! splices one scalar in memory, builds blobs, trees and the commit in memory, and pushes one branch with
-//! compare-and-swap. Nothing is ever written to a work tree.
+//! One bare [`Mirror`] per repository: it fetches incrementally, finds version markers through an
+//! index keyed by blob id, splices one scalar in memory, builds blobs, trees and the commit in
+//! memory, and pushes one branch with compare-and-swap. Nothing is ever written to a work tree.
 //!
-//! Everything here blocks: call it where blocking is allowed. A mirror may be shared between threads; its operations
-//! take turns. Two processes must not share a folder of mirrors.
+//! Everything here blocks: call it where blocking is allowed. A mirror may be shared between
+//! threads; its operations take turns. Two processes must not share a folder of mirrors.
 //!
 //! ```text
 //! fetch ──► find ──► commit ──► push
 //!  tips      markers   objects    old value → new value, or PushRace
 //! ```
 //!
-//! This crate knows no forge and no Pipeline: which branch, which marker and which message are its caller's business.
+//! This crate knows no forge and no Pipeline: which branch, which marker and which message are its
+//! caller's business.
 
 mod error;
 pub mod markers;

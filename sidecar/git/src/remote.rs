@@ -35,16 +35,18 @@ pub enum Credentials {
         /// Password or token.
         password: Sensitive,
     },
-    /// A token without a user name. Sent as HTTP basic with the user name that the host expects: `oauth2` where the host
-    /// has `gitlab` in its name, else `x-access-token` (GitHub requires it; Gitea and Azure DevOps take any). Where the path
-    /// has `/scm/`, as Bitbucket Data Center's addresses do, as a bearer: tokens of projects and repositories have no user
-    /// there. Source: "HTTP access tokens" in Bitbucket Data Center's documentation.
+    /// A token without a user name. Sent as HTTP basic with the user name that the host expects:
+    /// `oauth2` where the host has `gitlab` in its name, else `x-access-token` (GitHub requires it;
+    /// Gitea and Azure DevOps take any). Where the path has `/scm/`, as Bitbucket Data Center's
+    /// addresses do, as a bearer: tokens of projects and repositories have no user there. Source:
+    /// "HTTP access tokens" in Bitbucket Data Center's documentation.
     Token(Sensitive),
     /// A private key for ssh.
     Ssh {
         /// The key, as OpenSSH writes it, without pass phrase.
         identity: Sensitive,
-        /// The host keys that are trusted. Required: an unknown host is never trusted at first sight.
+        /// The host keys that are trusted. Required: an unknown host is never trusted at first
+        /// sight.
         known_hosts: Vec<u8>,
     },
 }
@@ -75,9 +77,15 @@ mod tests {
     #[test]
     fn credentials_never_show_themselves() {
         let all = [
-            Credentials::Basic { username: "hunter-user".to_owned(), password: Sensitive::new("hunter2") },
+            Credentials::Basic {
+                username: "hunter-user".to_owned(),
+                password: Sensitive::new("hunter2"),
+            },
             Credentials::Token(Sensitive::new("hunter2")),
-            Credentials::Ssh { identity: Sensitive::new("hunter2"), known_hosts: b"hunter2".to_vec() },
+            Credentials::Ssh {
+                identity: Sensitive::new("hunter2"),
+                known_hosts: b"hunter2".to_vec(),
+            },
         ];
         for credentials in all {
             assert!(!format!("{credentials:?}").contains("hunter"));

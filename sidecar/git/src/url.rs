@@ -1,8 +1,9 @@
 //! Repository addresses: which ones exist, and which ones this installation talks to.
 //!
-//! `https` and `ssh` (also in the short form `git@host:path`) are always understood; `http` and `file` only below a prefix
-//! that the configuration lists. A password in an address is refused, because addresses are shown; a user name in an
-//! `https` address (`https://org@dev.azure.com/…`) is dropped, because the Secret says who we are.
+//! `https` and `ssh` (also in the short form `git@host:path`) are always understood; `http` and
+//! `file` only below a prefix that the configuration lists. A password in an address is refused,
+//! because addresses are shown; a user name in an `https` address (`https://org@dev.azure.com/…`)
+//! is dropped, because the Secret says who we are.
 
 use std::fmt;
 
@@ -11,9 +12,11 @@ use thiserror::Error;
 /// What an installation allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
-    /// Prefixes under which `http://` and `file://` are accepted; a prefix ends at a path segment. Empty: none.
+    /// Prefixes under which `http://` and `file://` are accepted; a prefix ends at a path segment.
+    /// Empty: none.
     pub allow_insecure: Vec<String>,
-    /// Hosts that may be talked to; `*.example.com` is every host below `example.com`. Empty: any host.
+    /// Hosts that may be talked to; `*.example.com` is every host below `example.com`. Empty: any
+    /// host.
     pub allowed_hosts: Vec<String>,
 }
 
@@ -24,7 +27,8 @@ pub struct RemoteUrl {
     pub(crate) user: Option<String>,
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
-    /// As it goes to the other side: with its slash, percent-decoded for `file` and `ssh`, verbatim for `http(s)`.
+    /// As it goes to the other side: with its slash, percent-decoded for `file` and `ssh`, verbatim
+    /// for `http(s)`.
     pub(crate) path: String,
     text: String,
 }
@@ -41,7 +45,9 @@ pub(crate) enum Scheme {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum UrlError {
     /// Empty or without a form we know.
-    #[error("{0:?} is not an address of a repository: expected https://host/path, ssh://user@host/path or user@host:path")]
+    #[error(
+        "{0:?} is not an address of a repository: expected https://host/path, ssh://user@host/path or user@host:path"
+    )]
     Malformed(String),
     /// `git://`, `ext::` and whatever else exists.
     #[error("scheme {0:?} is not supported: use https or ssh")]
@@ -58,7 +64,9 @@ pub enum UrlError {
         value: String,
     },
     /// `http` and `file` need an entry in the configuration.
-    #[error("{0} is not encrypted or not remote: list it, or a prefix of it, in git.allowInsecure to accept it")]
+    #[error(
+        "{0} is not encrypted or not remote: list it, or a prefix of it, in git.allowInsecure to accept it"
+    )]
     Insecure(String),
     /// The configuration lists hosts and this is none of them.
     #[error("host {0:?} is not in git.allowedHosts")]
@@ -147,8 +155,8 @@ impl RemoteUrl {
             Some((user, host)) => (Some(user.to_owned()), host),
             None => (None, authority),
         };
-        // `host:path` is relative to the login folder, which an ssh:// address writes as `/~/path` nowhere portably:
-        // the path goes to the other side as it stands.
+        // `host:path` is relative to the login folder, which an ssh:// address writes as `/~/path`
+        // nowhere portably: the path goes to the other side as it stands.
         Self::assemble(Scheme::Ssh, user, host.to_owned(), None, path.to_owned())
     }
 
@@ -160,7 +168,13 @@ impl RemoteUrl {
         Self::assemble(Scheme::File, None, String::new(), None, decode(path)?)
     }
 
-    fn assemble(scheme: Scheme, user: Option<String>, host: String, port: Option<u16>, path: String) -> Result<Self, UrlError> {
+    fn assemble(
+        scheme: Scheme,
+        user: Option<String>,
+        host: String,
+        port: Option<u16>,
+        path: String,
+    ) -> Result<Self, UrlError> {
         let refuse = |part, value: &str| Err(UrlError::Part { part, value: value.to_owned() });
         if scheme != Scheme::File && !is_host(&host) {
             return refuse("host", &host);
@@ -198,7 +212,9 @@ impl RemoteUrl {
     }
 
     fn check(&self, policy: &AddressPolicy) -> Result<(), UrlError> {
-        if matches!(self.scheme, Scheme::Http | Scheme::File) && !policy.allow_insecure.iter().any(|prefix| self.is_below(prefix)) {
+        if matches!(self.scheme, Scheme::Http | Scheme::File)
+            && !policy.allow_insecure.iter().any(|prefix| self.is_below(prefix))
+        {
             return Err(UrlError::Insecure(self.text.clone()));
         }
         if self.scheme != Scheme::File
@@ -210,7 +226,8 @@ impl RemoteUrl {
         Ok(())
     }
 
-    /// Whether `prefix` covers this address up to the end of a segment (`file:///srv/a` covers `/srv/a/b`, not `/srv/ab`).
+    /// Whether `prefix` covers this address up to the end of a segment (`file:///srv/a` covers
+    /// `/srv/a/b`, not `/srv/ab`).
     fn is_below(&self, prefix: &str) -> bool {
         let Some(rest) = self.text.strip_prefix(prefix) else {
             return false;
@@ -218,8 +235,12 @@ impl RemoteUrl {
         let Some((_, after_scheme)) = prefix.split_once("://") else {
             return false;
         };
-        let names_only_a_host = self.scheme == Scheme::Http && !after_scheme.is_empty() && !after_scheme.contains('/');
-        rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/') || (names_only_a_host && rest.starts_with(':'))
+        let names_only_a_host =
+            self.scheme == Scheme::Http && !after_scheme.is_empty() && !after_scheme.contains('/');
+        rest.is_empty()
+            || prefix.ends_with('/')
+            || rest.starts_with('/')
+            || (names_only_a_host && rest.starts_with(':'))
     }
 }
 
@@ -265,7 +286,9 @@ fn split_port(text: &str) -> Result<(String, Option<u16>), UrlError> {
     };
     let digits = port.trim_start_matches(':');
     match digits.parse::<u16>() {
-        Ok(number) if number != 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok((host.to_owned(), Some(number))),
+        Ok(number) if number != 0 && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Ok((host.to_owned(), Some(number)))
+        }
         _ => Err(UrlError::Part { part: "port", value: digits.to_owned() }),
     }
 }
@@ -274,7 +297,9 @@ fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
-    !host.is_empty() && !host.starts_with(['-', '.']) && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    !host.is_empty()
+        && !host.starts_with(['-', '.'])
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn host_matches(allowed: &str, host: &str) -> bool {
@@ -283,7 +308,9 @@ fn host_matches(allowed: &str, host: &str) -> bool {
             .len()
             .checked_sub(parent.len())
             .and_then(|at| host.is_char_boundary(at).then(|| host.split_at(at)))
-            .is_some_and(|(child, end)| child.len() > 1 && child.ends_with('.') && end.eq_ignore_ascii_case(parent)),
+            .is_some_and(|(child, end)| {
+                child.len() > 1 && child.ends_with('.') && end.eq_ignore_ascii_case(parent)
+            }),
         None => host.eq_ignore_ascii_case(allowed),
     }
 }

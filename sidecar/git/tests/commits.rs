@@ -1,6 +1,12 @@
 //! What a commit holds: author, signature, image references.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -18,7 +24,11 @@ fn manifest(version: &str) -> String {
 fn commits_are_signed_so_that_git_verifies_them() {
     let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
     let key = repo.folder.path().join("key");
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key)
+        .status()
+        .unwrap();
     assert!(made.success());
     let public = fs::read_to_string(key.with_extension("pub")).unwrap();
     let allowed = repo.folder.path().join("allowed");
@@ -28,7 +38,9 @@ fn commits_are_signed_so_that_git_verifies_them() {
     let search = mirror.find(&tips.base, &[marker()]).unwrap();
     let mut meta = meta("Promote\n\nLockgate-Promotion: 1");
     meta.signing_key = SigningKey::parse(&key.to_string_lossy());
-    let CommitOutcome::Created(commit) = mirror.commit(&tips.base, &search, "2.0.0", &meta).unwrap() else {
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&tips.base, &search, "2.0.0", &meta).unwrap()
+    else {
         panic!("unchanged");
     };
     mirror.push(&remote, "p", None, &commit.id).unwrap();
@@ -50,29 +62,38 @@ fn names_cannot_break_out_of_the_commit() {
     let mut meta = meta("one\r\n\0two");
     meta.author_name = " Eve <x>\nparent 1 ".to_owned();
     meta.author_email = "a>b\n".to_owned();
-    let CommitOutcome::Created(commit) = mirror.commit(&tips.base, &search, "2.0.0", &meta).unwrap() else {
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&tips.base, &search, "2.0.0", &meta).unwrap()
+    else {
         panic!("unchanged");
     };
     mirror.push(&remote, "p", None, &commit.id).unwrap();
     repo.fsck();
-    assert_eq!(git(&repo.origin(), &["log", "-1", "--format=%an|%ae|%B", "p"]), "Eve xparent 1|ab|one\ntwo");
+    assert_eq!(
+        git(&repo.origin(), &["log", "-1", "--format=%an|%ae|%B", "p"]),
+        "Eve xparent 1|ab|one\ntwo"
+    );
 }
 
 #[test]
 fn image_policies_are_written_too() {
     let policy = |part: &str| format!("{{\"$imagepolicy\": \"g:web{part}\"}}");
-    let text = format!("image: ghcr.io/o/web:v1 # {}\ntag: v1 # {}\nname: web # {}\n", policy(""), policy(":tag"), policy(":name"));
+    let text = format!(
+        "image: ghcr.io/o/web:v1 # {}\ntag: v1 # {}\nname: web # {}\n",
+        policy(""),
+        policy(":tag"),
+        policy(":name")
+    );
     let repo = Repo::with(&[("k.yaml", &text)]);
     let (mirror, remote) = (repo.mirror(), repo.remote());
     let tips = mirror.fetch(&remote, "main", None).unwrap();
-    let markers = [ImagePart::Whole, ImagePart::Tag, ImagePart::Name].map(|part| Marker::ImagePolicy {
-        group: "g".to_owned(),
-        app: "web".to_owned(),
-        part,
-    });
+    let markers = [ImagePart::Whole, ImagePart::Tag, ImagePart::Name]
+        .map(|part| Marker::ImagePolicy { group: "g".to_owned(), app: "web".to_owned(), part });
     let search = mirror.find(&tips.base, &markers).unwrap();
     assert_eq!(search.found.len(), 3);
-    let CommitOutcome::Created(commit) = mirror.commit(&tips.base, &search, "v2", &meta("x")).unwrap() else {
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&tips.base, &search, "v2", &meta("x")).unwrap()
+    else {
         panic!("unchanged");
     };
     assert_eq!(commit.files.len(), 2, "the name stays");

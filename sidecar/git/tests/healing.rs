@@ -1,6 +1,12 @@
 //! Mirrors that something happened to: killed processes, damaged files, too many packs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -22,13 +28,19 @@ fn leftovers_of_a_killed_process_do_not_stop_the_next_start() {
     let path = mirror.path().to_owned();
     promote(&mirror, &remote, "p", "2.0.0").unwrap();
     drop(mirror);
-    let reference = fs::read_dir(path.join("refs/lockgate")).unwrap().next().unwrap().unwrap().path();
-    for lock in [path.join("HEAD.lock"), path.join("packed-refs.lock"), reference.with_extension("lock"), path.join("shallow.lock")]
-    {
+    let reference =
+        fs::read_dir(path.join("refs/lockgate")).unwrap().next().unwrap().unwrap().path();
+    for lock in [
+        path.join("HEAD.lock"),
+        path.join("packed-refs.lock"),
+        reference.with_extension("lock"),
+        path.join("shallow.lock"),
+    ] {
         fs::write(lock, "").unwrap();
     }
     fs::write(path.join("objects/pack/.tmpabc"), "half").unwrap();
-    fs::write(path.join("objects/pack/pack-1111111111111111111111111111111111111111.pack"), "half").unwrap();
+    fs::write(path.join("objects/pack/pack-1111111111111111111111111111111111111111.pack"), "half")
+        .unwrap();
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
     fs::create_dir_all(path.with_file_name(format!("{name}.new")).join("objects")).unwrap();
     fs::create_dir_all(path.with_file_name(format!("{name}.old"))).unwrap();
@@ -68,7 +80,12 @@ fn a_damaged_mirror_is_built_anew() {
                 fs::write(&path, "a file").unwrap();
             }
             5 => {
-                let reference = fs::read_dir(path.join("refs/lockgate")).unwrap().next().unwrap().unwrap().path();
+                let reference = fs::read_dir(path.join("refs/lockgate"))
+                    .unwrap()
+                    .next()
+                    .unwrap()
+                    .unwrap()
+                    .path();
                 fs::write(reference, "2222222222222222222222222222222222222222\n").unwrap();
             }
             _ => fs::remove_dir_all(path.join("objects")).unwrap(),

@@ -1,6 +1,13 @@
-//! kill -9 at any moment of a promotion: the remote stays sound, the next start works, nothing is pushed in halves.
+//! kill -9 at any moment of a promotion: the remote stays sound, the next start works, nothing is
+//! pushed in halves.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -33,7 +40,10 @@ fn a_child_promotes_until_it_is_killed() {
 
 #[test]
 fn a_killed_promotion_leaves_nothing_broken() {
-    let repo = Repo::with(&[("a.yaml", &format!("v: 1.0.0 {MARKER}\n")), ("b.yaml", &format!("v: 1.0.0 {MARKER}\n"))]);
+    let repo = Repo::with(&[
+        ("a.yaml", &format!("v: 1.0.0 {MARKER}\n")),
+        ("b.yaml", &format!("v: 1.0.0 {MARKER}\n")),
+    ]);
     let mut delay = 7_u64;
     for round in 0..12 {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -70,7 +80,8 @@ fn a_killed_promotion_leaves_nothing_broken() {
         git(mirror.path(), &["fsck", "--connectivity-only"]);
     }
     let versions = git(&repo.origin(), &["log", "--format=%s", "main"]);
-    let promoted = versions.lines().filter(|line| line.starts_with("Promote to")).collect::<Vec<_>>();
+    let promoted =
+        versions.lines().filter(|line| line.starts_with("Promote to")).collect::<Vec<_>>();
     assert!(promoted.len() >= 12, "{promoted:?}");
     let mut unique = promoted.clone();
     unique.sort_unstable();

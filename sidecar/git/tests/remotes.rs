@@ -1,6 +1,12 @@
 //! Smart HTTP with credentials, TLS and misbehaving servers; ssh through its program.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -33,7 +39,11 @@ fn over_http(front: &Front, credentials: Credentials) -> Remote {
     remote(&format!("http://127.0.0.1:{}/origin.git", front.port), credentials)
 }
 
-fn run(repo: &Repo, remote: &Remote, version: &str) -> Result<Option<lockgate_git::CommitId>, GitError> {
+fn run(
+    repo: &Repo,
+    remote: &Remote,
+    version: &str,
+) -> Result<Option<lockgate_git::CommitId>, GitError> {
     promote(&Mirror::open(&repo.mirrors(), &remote.url).unwrap(), remote, "p", version)
 }
 
@@ -54,23 +64,32 @@ fn smart_http_fetches_and_pushes() {
 #[test]
 fn credentials_go_out_with_the_first_request_and_wrong_ones_are_a_permanent_error() {
     let repo = repo();
-    let front = Front::start(Settings { authorization: Some(AUTHORIZATION.to_owned()), ..settings(&repo) });
+    let front =
+        Front::start(Settings { authorization: Some(AUTHORIZATION.to_owned()), ..settings(&repo) });
     run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap().unwrap();
     assert!(front.authorizations().iter().all(|sent| sent.as_deref() == Some(AUTHORIZATION)));
     repo.fsck();
-    for credentials in [basic("user", "wrong"), Credentials::None, Credentials::Token(Sensitive::new("t"))] {
+    for credentials in
+        [basic("user", "wrong"), Credentials::None, Credentials::Token(Sensitive::new("t"))]
+    {
         let error = run(&repo, &over_http(&front, credentials), "3.0.0").unwrap_err();
         assert_eq!(error, GitError::AuthenticationFailed);
         assert!(!error.is_passing());
     }
-    assert_eq!(front.authorizations().last().unwrap().as_deref(), Some("Basic eC1hY2Nlc3MtdG9rZW46dA=="));
+    assert_eq!(
+        front.authorizations().last().unwrap().as_deref(),
+        Some("Basic eC1hY2Nlc3MtdG9rZW46dA==")
+    );
 }
 
 #[test]
 fn bitbucket_data_center_gets_a_token_as_a_bearer() {
     let repo = repo();
     let front = Front::start(settings(&repo));
-    let remote = remote(&format!("http://127.0.0.1:{}/scm/key/app.git", front.port), Credentials::Token(Sensitive::new("t")));
+    let remote = remote(
+        &format!("http://127.0.0.1:{}/scm/key/app.git", front.port),
+        Credentials::Token(Sensitive::new("t")),
+    );
     assert_eq!(run(&repo, &remote, "2.0.0").unwrap_err(), GitError::RepositoryNotFound);
     assert_eq!(front.authorizations().last().unwrap().as_deref(), Some("Bearer t"));
 }
@@ -84,7 +103,8 @@ fn of_two_pushers_over_http_exactly_one_wins() {
             let handles = [0, 1].map(|n| {
                 let (remote, repo) = (over_http(&front, Credentials::None), &repo);
                 scope.spawn(move || {
-                    let mirror = Mirror::open(&repo.mirrors().join(n.to_string()), &remote.url).unwrap();
+                    let mirror =
+                        Mirror::open(&repo.mirrors().join(n.to_string()), &remote.url).unwrap();
                     promote(&mirror, &remote, &format!("p{round}"), &format!("{round}.{n}.9"))
                 })
             });
@@ -106,25 +126,35 @@ fn each_misbehaviour_of_a_server_has_its_error() {
     let repo = repo();
     let answer = |text: &str| {
         let text = text.to_owned();
-        let front = Front::start(Settings { instead: Some(Arc::new(move |_| Some(text.clone()))), ..settings(&repo) });
+        let front = Front::start(Settings {
+            instead: Some(Arc::new(move |_| Some(text.clone()))),
+            ..settings(&repo)
+        });
         run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap_err()
     };
     let status = |line: &str| answer(&format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n"));
     assert_eq!(status("404 Not Found"), GitError::RepositoryNotFound);
     assert_eq!(status("401 Unauthorized"), GitError::AuthenticationFailed);
     assert_eq!(status("503 Busy"), GitError::Busy { status: 503, retry_after: None });
-    assert_eq!(status("429 Slow\r\nRetry-After: 7"), GitError::Busy { status: 429, retry_after: Some(7) });
+    assert_eq!(
+        status("429 Slow\r\nRetry-After: 7"),
+        GitError::Busy { status: 429, retry_after: Some(7) }
+    );
     assert!(status("418 Teapot").is_passing());
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello";
     assert!(matches!(answer(page), GitError::Protocol { .. }));
     let cut = "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: 900\r\n\r\n001e#";
     let cut = {
         let text = cut.to_owned();
-        let front = Front::start(Settings { instead: Some(Arc::new(move |_| Some(text.replace("900", "5")))), ..settings(&repo) });
+        let front = Front::start(Settings {
+            instead: Some(Arc::new(move |_| Some(text.replace("900", "5")))),
+            ..settings(&repo)
+        });
         run(&repo, &over_http(&front, Credentials::None), "2.0.0").unwrap_err()
     };
     assert!(cut.is_passing(), "{cut:?}");
-    let closed = run(&repo, &remote("http://127.0.0.1:1/origin.git", Credentials::None), "2.0.0").unwrap_err();
+    let closed = run(&repo, &remote("http://127.0.0.1:1/origin.git", Credentials::None), "2.0.0")
+        .unwrap_err();
     assert!(matches!(closed, GitError::Unreachable { .. }) && closed.is_passing(), "{closed:?}");
     let ssh = Credentials::Ssh { identity: Sensitive::new("k"), known_hosts: b"h".to_vec() };
     let unfit = run(&repo, &remote("http://127.0.0.1:1/r", ssh), "2").unwrap_err();
@@ -141,8 +171,11 @@ fn credentials_that_may_only_read_are_told_so_in_the_servers_words() {
         ("text/html", format!("<p>{words}"), "no reason given"),
     ] {
         let length = body.len();
-        let refusal = format!("HTTP/1.1 403 Forbidden\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}");
-        let instead = move |target: &str| target.contains("git-receive-pack").then(|| refusal.clone());
+        let refusal = format!(
+            "HTTP/1.1 403 Forbidden\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let instead =
+            move |target: &str| target.contains("git-receive-pack").then(|| refusal.clone());
         let front = Front::start(Settings { instead: Some(Arc::new(instead)), ..settings(&repo) });
         let error = run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap_err();
         let repository = format!("http://127.0.0.1:{}/origin.git", front.port);
@@ -158,12 +191,17 @@ fn credentials_never_follow_to_another_origin() {
     let target = format!("http://127.0.0.1:{}", other.port);
     let front = Front::start(Settings {
         instead: Some(Arc::new(move |path| {
-            Some(format!("HTTP/1.1 302 Found\r\nLocation: {target}{path}\r\nContent-Length: 0\r\n\r\n"))
+            Some(format!(
+                "HTTP/1.1 302 Found\r\nLocation: {target}{path}\r\nContent-Length: 0\r\n\r\n"
+            ))
         })),
         ..settings(&repo)
     });
     let error = run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap_err();
-    assert_eq!(error, GitError::Redirected { to: format!("http://127.0.0.1:{}/origin.git", other.port) });
+    assert_eq!(
+        error,
+        GitError::Redirected { to: format!("http://127.0.0.1:{}/origin.git", other.port) }
+    );
     assert!(!error.is_passing() && !error.to_string().contains("secret"));
     assert!(other.authorizations().is_empty(), "the other server was not even asked");
 }
@@ -175,7 +213,9 @@ fn a_redirect_within_the_origin_is_followed() {
         authorization: Some(AUTHORIZATION.to_owned()),
         instead: Some(Arc::new(|path| {
             let rest = path.strip_prefix("/short/")?;
-            Some(format!("HTTP/1.1 301 Moved\r\nLocation: /origin.git/{rest}\r\nContent-Length: 0\r\n\r\n"))
+            Some(format!(
+                "HTTP/1.1 301 Moved\r\nLocation: /origin.git/{rest}\r\nContent-Length: 0\r\n\r\n"
+            ))
         })),
         ..settings(&repo)
     });
@@ -194,18 +234,28 @@ fn a_private_certificate_authority_is_trusted_only_when_it_is_given() {
     let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
     let issuer = rcgen::Issuer::new(authority, authority_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = rustls::ServerConfig::builder().with_no_client_auth();
     let config = config.with_single_cert(vec![server.der().clone()], private).unwrap();
     let front = Front::start(Settings { tls: Some(Arc::new(config)), ..settings(&repo) });
-    let mut remote = remote(&format!("https://localhost:{}/origin.git", front.port), Credentials::None);
+    let mut remote =
+        remote(&format!("https://localhost:{}/origin.git", front.port), Credentials::None);
     let error = run(&repo, &remote, "2.0.0").unwrap_err();
-    assert!(matches!(&error, GitError::Unreachable { detail } if detail.contains("certificate")), "{error:?}");
+    assert!(
+        matches!(&error, GitError::Unreachable { detail } if detail.contains("certificate")),
+        "{error:?}"
+    );
     remote.ca = Some(authority_pem.into_bytes());
     run(&repo, &remote, "2.0.0").unwrap().unwrap();
     remote.ca = Some(b"nonsense".to_vec());
-    assert!(matches!(run(&repo, &remote, "3.0.0").unwrap_err(), GitError::InvalidCredentials { .. }));
+    assert!(matches!(
+        run(&repo, &remote, "3.0.0").unwrap_err(),
+        GitError::InvalidCredentials { .. }
+    ));
 }
 
 #[test]
@@ -238,9 +288,12 @@ fn ssh_program(repo: &Repo, body: &str) -> PathBuf {
 }
 
 fn over_ssh(repo: &Repo, body: &str) -> Remote {
-    let credentials =
-        Credentials::Ssh { identity: Sensitive::new("PRIVATE"), known_hosts: b"example.com ssh-ed25519 AAAA".to_vec() };
-    let mut remote = remote(&format!("ssh://git@example.com:2222{}", repo.origin().display()), credentials);
+    let credentials = Credentials::Ssh {
+        identity: Sensitive::new("PRIVATE"),
+        known_hosts: b"example.com ssh-ed25519 AAAA".to_vec(),
+    };
+    let mut remote =
+        remote(&format!("ssh://git@example.com:2222{}", repo.origin().display()), credentials);
     remote.ssh_program = ssh_program(repo, body);
     remote
 }
@@ -263,11 +316,20 @@ fn ssh_fetches_and_pushes_by_argument_list() {
     repo.fsck();
     let log = fs::read_to_string(repo.folder.path().join("ssh.log")).unwrap();
     let args = log.lines().collect::<Vec<_>>();
-    for expected in ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oGlobalKnownHostsFile=/dev/null", "-p2222", "-lgit"] {
+    for expected in [
+        "-oBatchMode=yes",
+        "-oStrictHostKeyChecking=yes",
+        "-oGlobalKnownHostsFile=/dev/null",
+        "-p2222",
+        "-lgit",
+    ] {
         assert!(args.contains(&expected), "{args:?}");
     }
     let end = &args[args.len() - 3..];
-    assert_eq!(end, ["--", "example.com", &format!("git-receive-pack '{}'", repo.origin().display())]);
+    assert_eq!(
+        end,
+        ["--", "example.com", &format!("git-receive-pack '{}'", repo.origin().display())]
+    );
     let key = args.iter().find_map(|arg| arg.strip_prefix("-oIdentityFile=")).unwrap();
     assert!(!std::path::Path::new(key).exists(), "the key file is gone");
 }
@@ -276,11 +338,24 @@ fn ssh_fetches_and_pushes_by_argument_list() {
 fn each_failure_of_ssh_has_its_error() {
     let repo = repo();
     let error = |body: &str| run(&repo, &over_ssh(&repo, body), "2.0.0").unwrap_err();
-    assert_eq!(error("echo 'Host key verification failed.' >&2; exit 255"), GitError::HostKeyRejected);
-    assert_eq!(error("echo 'git@example.com: Permission denied (publickey).' >&2; exit 255"), GitError::AuthenticationFailed);
-    assert_eq!(error("echo 'ERROR: Repository not found.' >&2; exit 1"), GitError::RepositoryNotFound);
-    let refused = error("echo 'ssh: connect to host example.com port 22: Connection refused' >&2; exit 255");
-    assert!(matches!(&refused, GitError::Unreachable { detail } if detail.contains("refused")), "{refused:?}");
+    assert_eq!(
+        error("echo 'Host key verification failed.' >&2; exit 255"),
+        GitError::HostKeyRejected
+    );
+    assert_eq!(
+        error("echo 'git@example.com: Permission denied (publickey).' >&2; exit 255"),
+        GitError::AuthenticationFailed
+    );
+    assert_eq!(
+        error("echo 'ERROR: Repository not found.' >&2; exit 1"),
+        GitError::RepositoryNotFound
+    );
+    let refused =
+        error("echo 'ssh: connect to host example.com port 22: Connection refused' >&2; exit 255");
+    assert!(
+        matches!(&refused, GitError::Unreachable { detail } if detail.contains("refused")),
+        "{refused:?}"
+    );
     assert!(matches!(error("exit 1"), GitError::Unreachable { .. }));
     let mut remote = over_ssh(&repo, "");
     remote.ssh_program = PathBuf::from("/no/such/ssh");

@@ -7,10 +7,8 @@ use std::{
 };
 
 use clap::Args;
-use lockgate_core::{
-    naming::Destination,
-    pipeline::{Per, Pipeline, Strategy, TargetId},
-};
+use lockgate_core::naming::Destination;
+use lockgate_core::pipeline::{Per, Pipeline, Strategy, TargetId};
 use lockgate_git::{Marker, markers};
 use serde_json::{Value, json};
 
@@ -22,9 +20,9 @@ use crate::{
 
 /// Validate Pipelines, Secrets, markers and the configuration, without a running sidecar
 ///
-/// Reads the files, and all *.yaml and *.yml in the folders, as a sidecar would. Each problem names file, line and the
-/// path in the document. Warns about keys that several endpoints share, missing Secrets and weak keys. With --repository
-/// also looks for the markers that promotions will edit.
+/// Reads the files, and all *.yaml and *.yml in the folders, as a sidecar would. Each problem names
+/// file, line and the path in the document. Warns about keys that several endpoints share, missing
+/// Secrets and weak keys. With --repository also looks for the markers that promotions will edit.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Check {
@@ -64,12 +62,14 @@ impl Check {
         let mut problems = snapshot.problems().to_vec();
         let mut found = Vec::new();
         if let Some(folder) = &self.repository {
-            let read = repository(folder, &snapshot)
-                .map_err(|error| Fault::Usage(format!("--repository {}: {error}", folder.display())))?;
+            let read = repository(folder, &snapshot).map_err(|error| {
+                Fault::Usage(format!("--repository {}: {error}", folder.display()))
+            })?;
             problems.extend(read.problems);
             found = read.found;
         }
-        let errors = configuration.len() + problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        let errors = configuration.len()
+            + problems.iter().filter(|problem| problem.severity == Severity::Error).count();
         let warnings = configuration.len() + problems.len() - errors;
         match self.output.format {
             Format::Json => print(&pretty(&json!({
@@ -80,9 +80,17 @@ impl Check {
             }))),
             Format::Text => {
                 configuration.iter().for_each(|error| print(&format!("error: {error}")));
-                problems.iter().for_each(|problem| print(&format!("{}: {problem}", problem.severity.as_str())));
+                problems.iter().for_each(|problem| {
+                    print(&format!("{}: {problem}", problem.severity.as_str()))
+                });
                 found.iter().for_each(|found| {
-                    print(&format!("marker: {}:{}: {} is {:?}", found.file.display(), found.line, found.marker, found.value))
+                    print(&format!(
+                        "marker: {}:{}: {} is {:?}",
+                        found.file.display(),
+                        found.line,
+                        found.marker,
+                        found.value
+                    ))
                 });
                 for (file, line, kind) in &scan.other {
                     print(&format!("note: {}:{line}: {kind} is not read", file.display()));
@@ -156,7 +164,8 @@ fn repository(folder: &Path, snapshot: &Snapshot) -> io::Result<Repository> {
             }
         }
     }
-    let addresses: BTreeSet<&String> = wanted.values().map(|destination| &destination.address).collect();
+    let addresses: BTreeSet<&String> =
+        wanted.values().map(|destination| &destination.address).collect();
     let severity = if addresses.len() > 1 { Severity::Warning } else { Severity::Error };
     for (value, destination) in &wanted {
         if destination.groups.iter().all(|group| group.iter().any(|value| seen.contains(value))) {
@@ -182,7 +191,8 @@ fn repository(folder: &Path, snapshot: &Snapshot) -> io::Result<Repository> {
 struct Wanted {
     pipeline: String,
     address: String,
-    /// The markers of each destination that looks for it; one of them is enough for that destination.
+    /// The markers of each destination that looks for it; one of them is enough for that
+    /// destination.
     groups: Vec<Vec<String>>,
 }
 
@@ -192,7 +202,12 @@ fn wanted(snapshot: &Snapshot) -> BTreeMap<String, Wanted> {
     for pipeline in snapshot.pipelines() {
         for (environment, address, targets) in destinations(pipeline) {
             for target in &targets {
-                let group = Destination { pipeline: pipeline.key(), environment: &environment, target: target.as_ref() }.markers();
+                let group = Destination {
+                    pipeline: pipeline.key(),
+                    environment: &environment,
+                    target: target.as_ref(),
+                }
+                .markers();
                 for marker in &group {
                     let entry = wanted.entry(marker.clone()).or_insert_with(|| Wanted {
                         pipeline: pipeline.key().to_string(),
@@ -207,7 +222,8 @@ fn wanted(snapshot: &Snapshot) -> BTreeMap<String, Wanted> {
     wanted
 }
 
-/// The environments that are promoted into by a commit: name, repository, and the targets, `None` for all at once.
+/// The environments that are promoted into by a commit: name, repository, and the targets, `None`
+/// for all at once.
 fn destinations(pipeline: &Pipeline) -> Vec<(String, String, Vec<Option<TargetId>>)> {
     let mut destinations = Vec::new();
     for environment in pipeline.environments().iter().skip(1) {
@@ -232,10 +248,15 @@ fn written(text: &[u8]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let Some((_, comment)) = line.split_once('#') else { continue };
-        let Some(at) = comment.find(PROMOTION).and_then(|at| comment.get(..at)).and_then(|before| before.rfind('{')) else {
+        let Some(at) = comment
+            .find(PROMOTION)
+            .and_then(|at| comment.get(..at))
+            .and_then(|before| before.rfind('{'))
+        else {
             continue;
         };
-        let mut values = serde_json::Deserializer::from_str(comment.get(at..).unwrap_or_default()).into_iter::<Value>();
+        let mut values = serde_json::Deserializer::from_str(comment.get(at..).unwrap_or_default())
+            .into_iter::<Value>();
         if let Some(Ok(value)) = values.next()
             && let Some(marker) = value.get("$promotion").and_then(Value::as_str)
         {
@@ -266,7 +287,14 @@ fn contains(text: &[u8], word: &str) -> bool {
 }
 
 fn problem(severity: Severity, file: &Path, line: usize, message: String) -> Problem {
-    Problem { severity, file: Some(file.to_owned()), line, path: String::new(), message, object: None }
+    Problem {
+        severity,
+        file: Some(file.to_owned()),
+        line,
+        path: String::new(),
+        message,
+        object: None,
+    }
 }
 
 fn noun(word: &str, count: usize) -> String {

@@ -1,4 +1,5 @@
-//! The command line: verbs, their help, their exit codes (0 done, 1 failed, 2 wrong usage or configuration).
+//! The command line: verbs, their help, their exit codes (0 done, 1 failed, 2 wrong usage or
+//! configuration).
 
 mod check;
 mod promotions;
@@ -76,9 +77,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let outcome = match cli.verb {
-        Verb::Serve(serve) => {
-            serve.run(&|flag| matches.subcommand().and_then(|(_, matches)| matches.get_one::<String>(flag).cloned()))
-        }
+        Verb::Serve(serve) => serve.run(&|flag| {
+            matches.subcommand().and_then(|(_, matches)| matches.get_one::<String>(flag).cloned())
+        }),
         Verb::Send(send) => send.run(),
         Verb::Check(check) => check.run(),
         Verb::Promotions(promotions) => promotions.run(),
@@ -101,7 +102,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Fault> {
     crate::app::install_crypto();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.map_err(|error| Fault::Failure(format!("the runtime does not start: {error}")))?.block_on(future))
+    Ok(runtime
+        .map_err(|error| Fault::Failure(format!("the runtime does not start: {error}")))?
+        .block_on(future))
 }
 
 /// Prints a line; a reader that went away (`| head`) is no error.
@@ -117,23 +120,32 @@ fn http_client(url: &reqwest::Url, ca: Option<&std::path::Path>) -> Result<reqwe
         .user_agent(concat!("lockgate/", env!("CARGO_PKG_VERSION")))
         .timeout(TIMEOUT);
     if let Some(ca) = ca {
-        let pem = std::fs::read(ca).map_err(|error| Fault::Usage(format!("--ca {}: {error}", ca.display())))?;
-        let certificates =
-            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| Fault::Usage(format!("--ca {}: {error}", ca.display())))?;
+        let pem = std::fs::read(ca)
+            .map_err(|error| Fault::Usage(format!("--ca {}: {error}", ca.display())))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|error| Fault::Usage(format!("--ca {}: {error}", ca.display())))?;
         if certificates.is_empty() {
-            return Err(Fault::Usage(format!("--ca {}: there is no certificate in it", ca.display())));
+            return Err(Fault::Usage(format!(
+                "--ca {}: there is no certificate in it",
+                ca.display()
+            )));
         }
         builder = builder.tls_certs_only(certificates);
     }
     let loopback = match url.host_str() {
         Some("localhost") => true,
-        Some(host) => host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
+        Some(host) => host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
         None => false,
     };
     if loopback {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|error| Fault::Failure(format!("the HTTP client does not start: {}", causes(&error))))
+    builder.build().map_err(|error| {
+        Fault::Failure(format!("the HTTP client does not start: {}", causes(&error)))
+    })
 }
 
 /// An error with its causes, on one line.

@@ -38,7 +38,8 @@ pub(super) struct Promotions {
 
 impl Promotions {
     pub(super) fn run(self) -> Outcome {
-        let base = Url::parse(&self.api).map_err(|error| Fault::Usage(format!("--api {}: {error}", self.api)))?;
+        let base = Url::parse(&self.api)
+            .map_err(|error| Fault::Usage(format!("--api {}: {error}", self.api)))?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(Fault::Usage(format!("--api {}: expected an http or https URL", self.api)));
         }
@@ -106,13 +107,19 @@ fn url(base: &Url, segments: &[&str]) -> Result<Url, Fault> {
 async fn get(client: &reqwest::Client, url: Url) -> Result<Value, Fault> {
     let shown = url.origin().ascii_serialization();
     let unreachable = |error: reqwest::Error| {
-        Fault::Failure(format!("{shown}: {} (is the sidecar running, and is --api its listen.api?)", causes(&error.without_url())))
+        Fault::Failure(format!(
+            "{shown}: {} (is the sidecar running, and is --api its listen.api?)",
+            causes(&error.without_url())
+        ))
     };
     let response = client.get(url).send().await.map_err(unreachable)?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;
-    let value: Value = serde_json::from_slice(&body)
-        .map_err(|_| Fault::Failure(format!("{shown}: answered {status} with something that is not JSON: is it a listen.api?")))?;
+    let value: Value = serde_json::from_slice(&body).map_err(|_| {
+        Fault::Failure(format!(
+            "{shown}: answered {status} with something that is not JSON: is it a listen.api?"
+        ))
+    })?;
     if status.is_success() {
         return Ok(value);
     }
@@ -135,8 +142,9 @@ fn table(items: &[Value]) -> String {
             "" => text(item, "state").to_owned(),
             reason => format!("{} ({reason})", text(item, "state")),
         };
-        let updated =
-            text(item, "updatedAt").get(..19).map_or_else(|| text(item, "updatedAt").to_owned(), |seconds| format!("{seconds}Z"));
+        let updated = text(item, "updatedAt")
+            .get(..19)
+            .map_or_else(|| text(item, "updatedAt").to_owned(), |seconds| format!("{seconds}Z"));
         [
             format!("{}/{}", text(item, "namespace"), text(item, "pipeline")),
             text(item, "from").to_owned(),

@@ -7,27 +7,28 @@ use std::{
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, Unit};
-use lockgate_core::{
-    endpoint::Endpoint,
-    event::Event,
-    key::Key,
-    signature::{self, Algorithm},
-};
+use lockgate_core::event::Event;
+use lockgate_edge::endpoint::Endpoint;
+use lockgate_edge::key::Key;
+use lockgate_edge::signature::{self, Algorithm};
 use reqwest::{Response, Url};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{End, Fault, Format, Outcome, Output, block_on, causes, http_client, print, promotions::pretty};
+use super::{
+    End, Fault, Format, Outcome, Output, block_on, causes, http_client, print, promotions::pretty,
+};
 
 /// Sign an event as Flux does, post it, and print the answer
 ///
-/// Makes an event from --revision and its friends, or reads one from --event. The event's time is set to now, because an
-/// old one is refused; every other byte of an event that was read stays. The key comes from --key-file or the variable
-/// LOCKGATE_KEY, verbatim, never from an argument.
+/// Makes an event from --revision and its friends, or reads one from --event. The event's time is
+/// set to now, because an old one is refused; every other byte of an event that was read stays. The
+/// key comes from --key-file or the variable LOCKGATE_KEY, verbatim, never from an argument.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Send {
-    /// The endpoint's address, https://host/promotion/namespace/pipeline/environment, or only https://host with --endpoint
+    /// The endpoint's address, https://host/promotion/namespace/pipeline/environment, or only
+    /// https://host with --endpoint
     #[arg(env = "LOCKGATE_EDGE", value_name = "URL")]
     url: String,
     /// namespace/pipeline/environment, where the URL does not say it
@@ -49,7 +50,12 @@ pub(super) struct Send {
     #[arg(long, env = "LOCKGATE_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// File with a Flux event, `-` for standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "revision", required_unless_present = "revision")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "revision",
+        required_unless_present = "revision"
+    )]
     event: Option<PathBuf>,
     /// Leave the time of --event as it is
     #[arg(long, requires = "event")]
@@ -99,18 +105,33 @@ struct Made {
 impl Send {
     pub(super) fn run(self) -> Outcome {
         let url = self.address()?;
-        let algorithm: Algorithm = self.algorithm.parse().map_err(|error| Fault::Usage(format!("--algorithm: {error}")))?;
+        let algorithm: Algorithm = self
+            .algorithm
+            .parse()
+            .map_err(|error| Fault::Usage(format!("--algorithm: {error}")))?;
         let key = self.key()?;
         let now = Timestamp::now();
         let body = self.body(&url, now)?;
-        let component = Event::parse(&body).ok().map(|event| event.reporting_controller).filter(|name| !name.is_empty());
+        let component = Event::parse(&body)
+            .ok()
+            .map(|event| event.reporting_controller)
+            .filter(|name| !name.is_empty());
         let signature = key.as_ref().map(|key| signature::sign(algorithm, key.bytes(), &body));
         if self.verbose {
-            eprintln!("POST {url}\nContent-Type: application/json\nGotk-Component: {}", component.as_deref().unwrap_or("-"));
-            eprintln!("X-Signature: {}\n\n{}\n", signature.as_deref().unwrap_or("-"), String::from_utf8_lossy(&body));
+            eprintln!(
+                "POST {url}\nContent-Type: application/json\nGotk-Component: {}",
+                component.as_deref().unwrap_or("-")
+            );
+            eprintln!(
+                "X-Signature: {}\n\n{}\n",
+                signature.as_deref().unwrap_or("-"),
+                String::from_utf8_lossy(&body)
+            );
         }
         block_on(async {
-            let mut request = http_client(&url, self.ca.as_deref())?.post(url.clone()).header("content-type", "application/json");
+            let mut request = http_client(&url, self.ca.as_deref())?
+                .post(url.clone())
+                .header("content-type", "application/json");
             if let Some(component) = component {
                 request = request.header("gotk-component", component);
             }
@@ -118,17 +139,16 @@ impl Send {
                 request = request.header(signature::SIGNATURE_HEADER, signature);
             }
             let shown = url.origin().ascii_serialization();
-            let answer = request
-                .body(body)
-                .send()
-                .await
-                .map_err(|error| Fault::Failure(format!("{shown}: {}", causes(&error.without_url()))))?;
+            let answer = request.body(body).send().await.map_err(|error| {
+                Fault::Failure(format!("{shown}: {}", causes(&error.without_url())))
+            })?;
             self.show(answer).await
         })?
     }
 
     fn address(&self) -> Result<Url, Fault> {
-        let mut url = Url::parse(&self.url).map_err(|error| Fault::Usage(format!("{}: {error}", self.url)))?;
+        let mut url = Url::parse(&self.url)
+            .map_err(|error| Fault::Usage(format!("{}: {error}", self.url)))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(Fault::Usage(format!("{}: expected an http or https URL", self.url)));
         }
@@ -140,7 +160,9 @@ impl Send {
                 "{url}: which endpoint? Add /promotion/namespace/pipeline/environment or --endpoint"
             )));
         };
-        let endpoint: Endpoint = endpoint.parse().map_err(|error| Fault::Usage(format!("--endpoint {endpoint}: {error}")))?;
+        let endpoint: Endpoint = endpoint
+            .parse()
+            .map_err(|error| Fault::Usage(format!("--endpoint {endpoint}: {error}")))?;
         url.set_path(&format!("{}/{endpoint}", self.path_prefix.trim_end_matches('/')));
         Ok(url)
     }
@@ -152,12 +174,16 @@ impl Send {
         let (name, bytes) = match &self.key_file {
             Some(file) => (
                 file.display().to_string(),
-                std::fs::read(file).map_err(|error| Fault::Usage(format!("--key-file {}: {error}", file.display())))?,
+                std::fs::read(file).map_err(|error| {
+                    Fault::Usage(format!("--key-file {}: {error}", file.display()))
+                })?,
             ),
             None => match std::env::var_os(KEY_VARIABLE) {
                 Some(key) => (KEY_VARIABLE.to_owned(), key.into_encoded_bytes()),
                 None => {
-                    return Err(Fault::Usage(format!("there is no key: set {KEY_VARIABLE}, or use --key-file FILE or --unsigned")));
+                    return Err(Fault::Usage(format!(
+                        "there is no key: set {KEY_VARIABLE}, or use --key-file FILE or --unsigned"
+                    )));
                 }
             },
         };
@@ -169,30 +195,38 @@ impl Send {
     }
 
     fn body(&self, url: &Url, now: Timestamp) -> Result<Vec<u8>, Fault> {
-        let Some(file) = &self.event else { return Ok(self.made.event(self.revision.as_deref().unwrap_or_default(), url, now)) };
-        let text = read(file).map_err(|error| Fault::Usage(format!("--event {}: {error}", file.display())))?;
+        let Some(file) = &self.event else {
+            return Ok(self.made.event(self.revision.as_deref().unwrap_or_default(), url, now));
+        };
+        let text = read(file)
+            .map_err(|error| Fault::Usage(format!("--event {}: {error}", file.display())))?;
         if self.keep_time {
             Ok(text)
         } else {
-            restamp(text, now)
-                .map_err(|message| Fault::Usage(format!("--event {}: {message}; --keep-time sends it as it is", file.display())))
+            restamp(text, now).map_err(|message| {
+                Fault::Usage(format!(
+                    "--event {}: {message}; --keep-time sends it as it is",
+                    file.display()
+                ))
+            })
         }
     }
 
     async fn show(&self, answer: Response) -> Outcome {
         let (status, version) = (answer.status(), answer.version());
-        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| {
+            answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
         let (location, retry_after) = (header("location"), header("retry-after"));
-        let bytes = answer
-            .bytes()
-            .await
-            .map_err(|error| Fault::Failure(format!("the answer broke off: {}", causes(&error.without_url()))))?;
-        let body: Value =
-            serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        let bytes = answer.bytes().await.map_err(|error| {
+            Fault::Failure(format!("the answer broke off: {}", causes(&error.without_url())))
+        })?;
+        let body: Value = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         match self.output.format {
-            Format::Json => {
-                print(&pretty(&json!({"status": status.as_u16(), "location": location, "retryAfter": retry_after, "body": body})))
-            }
+            Format::Json => print(&pretty(
+                &json!({"status": status.as_u16(), "location": location, "retryAfter": retry_after, "body": body}),
+            )),
             Format::Text => {
                 print(&format!("{version:?} {status}"));
                 for (name, value) in [("Location", location), ("Retry-After", retry_after)] {
@@ -211,7 +245,8 @@ impl Send {
 }
 
 impl Made {
-    /// In the order of Flux's fields. The uid follows from the object's name, as one object keeps its own.
+    /// In the order of Flux's fields. The uid follows from the object's name, as one object keeps
+    /// its own.
     fn event(&self, revision: &str, url: &Url, now: Timestamp) -> Vec<u8> {
         let mut segments = url.path().rsplit('/');
         let environment = segments.next().unwrap_or_default();
@@ -227,7 +262,11 @@ impl Made {
             _ => "helm-controller",
         };
         let text = |text: &str| Value::from(text).to_string();
-        let cluster = self.cluster.as_deref().map(|cluster| format!("\"cluster\":{},", text(cluster))).unwrap_or_default();
+        let cluster = self
+            .cluster
+            .as_deref()
+            .map(|cluster| format!("\"cluster\":{},", text(cluster)))
+            .unwrap_or_default();
         format!(
             "{{\"involvedObject\":{{\"kind\":{},\"namespace\":{},\"name\":{},\"uid\":\"{}\",\"apiVersion\":{},\"resourceVersion\":\"{}\"}},\
              \"severity\":{},\"timestamp\":\"{}\",\"message\":{},\"reason\":{},\"metadata\":{{{cluster}\"revision\":{}}},\
@@ -257,10 +296,12 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Replaces the value of the event's own `timestamp`; every other byte stays, as a re-serialised body is another body.
+/// Replaces the value of the event's own `timestamp`; every other byte stays, as a re-serialised
+/// body is another body.
 fn restamp(body: Vec<u8>, now: Timestamp) -> Result<Vec<u8>, String> {
     let text = String::from_utf8(body).map_err(|_| "is not UTF-8".to_owned())?;
-    let event: Value = serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))?;
+    let event: Value =
+        serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))?;
     let old = event.get("timestamp").and_then(Value::as_str).ok_or("has no timestamp")?;
     let quoted = Value::from(old).to_string();
     let places: Vec<usize> = text
@@ -271,14 +312,23 @@ fn restamp(body: Vec<u8>, now: Timestamp) -> Result<Vec<u8>, String> {
             value.starts_with(&quoted).then_some(text.len() - value.len())
         })
         .collect();
-    let [place] = places.as_slice() else { return Err("has its timestamp in a form that cannot be replaced".to_owned()) };
-    let (head, tail) = (text.get(..*place).unwrap_or_default(), text.get(place + quoted.len()..).unwrap_or_default());
+    let [place] = places.as_slice() else {
+        return Err("has its timestamp in a form that cannot be replaced".to_owned());
+    };
+    let (head, tail) = (
+        text.get(..*place).unwrap_or_default(),
+        text.get(place + quoted.len()..).unwrap_or_default(),
+    );
     Ok(format!("{head}\"{}\"{tail}", stamp(now)).into_bytes())
 }
 
 /// Whole seconds, UTC, as Go writes them.
 fn stamp(now: Timestamp) -> String {
-    now.round(Unit::Second).unwrap_or(now).min(now + SignedDuration::from_secs(1)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    now.round(Unit::Second)
+        .unwrap_or(now)
+        .min(now + SignedDuration::from_secs(1))
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }
 
 /// A UUID of version 8 (RFC 9562: of one's own making) from the hash of a name.

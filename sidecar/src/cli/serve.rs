@@ -13,9 +13,10 @@ use crate::{
 
 /// Run the sidecar until SIGTERM or SIGINT
 ///
-/// Reads lockgate.yaml, watches the folder of Pipelines and Secrets, takes deliveries from the filter, and carries the
-/// promotions out. Every key of the file is also a flag and a variable: `listen.gate` is --listen-gate and
-/// LOCKGATE_LISTEN_GATE. A flag wins over a variable, a variable over the file. Unknown keys are errors.
+/// Reads lockgate.yaml, watches the folder of Pipelines and Secrets, takes deliveries from the
+/// filter, and carries the promotions out. Every key of the file is also a flag and a variable:
+/// `listen.gate` is --listen-gate and LOCKGATE_LISTEN_GATE. A flag wins over a variable, a variable
+/// over the file. Unknown keys are errors.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Serve {
@@ -81,8 +82,12 @@ fn start_log(log: &Log) {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let started = match log.format {
-        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(false)).try_init(),
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Text => {
+            registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(false)).try_init()
+        }
+        LogFormat::Json => registry
+            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .try_init(),
     };
     if started.is_err() {
         // Only a second call in one process, as in a test: the first one's log stays.

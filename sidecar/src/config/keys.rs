@@ -1,4 +1,5 @@
-//! Every key of `lockgate.yaml`, once: what is accepted, the help of the flags, and the table in the README follow from it.
+//! Every key of `lockgate.yaml`, once: what is accepted, the help of the flags, and the table in
+//! the README follow from it.
 
 /// One key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +36,17 @@ impl Key {
     }
 }
 
-const fn key(key: &'static str, default: &'static str, unit: &'static str, effect: &'static str) -> Key {
+const fn key(
+    key: &'static str,
+    default: &'static str,
+    unit: &'static str,
+    effect: &'static str,
+) -> Key {
     Key { key, default, unit, effect }
 }
 
-/// In the order of the documentation. A list is written `[a, b]` in the file and `a,b` in a flag or variable.
+/// In the order of the documentation. A list is written `[a, b]` in the file and `a,b` in a flag or
+/// variable.
 pub const KEYS: &[Key] = &[
     key(
         "pipelines",
@@ -66,14 +73,24 @@ pub const KEYS: &[Key] = &[
     key("listen.api", "127.0.0.1:8083", "address", "read-only JSON for people and scripts"),
     key("listen.health", "127.0.0.1:8081", "address", "/healthz and /readyz"),
     key("listen.metrics", "127.0.0.1:8080", "address", "/metrics"),
-    key("api.publicUrl", "", "URL", "where people reach listen.api; set, a 202 carries the Location of its promotion"),
+    key(
+        "api.publicUrl",
+        "",
+        "URL",
+        "where people reach listen.api; set, a 202 carries the Location of its promotion",
+    ),
     key(
         "api.allowAnonymous",
         "false",
         "true or false",
         "lets listen.api be on an address that is not loopback although nobody signs in",
     ),
-    key("edge.pathPrefix", "/promotion/", "path prefix", "what precedes namespace/pipeline/environment in the URL"),
+    key(
+        "edge.pathPrefix",
+        "/promotion/",
+        "path prefix",
+        "what precedes namespace/pipeline/environment in the URL",
+    ),
     key("edge.bodyLimit", "64KiB", "size", "longest body; Envoy's buffer has to be larger"),
     key(
         "edge.rateLimit.requests",
@@ -82,7 +99,12 @@ pub const KEYS: &[Key] = &[
         "burst of authenticated requests per endpoint and proxy, unless its Pipeline says otherwise",
     ),
     key("edge.rateLimit.interval", "30s", "duration", "time in which that many become free again"),
-    key("edge.preAuth.requests", "120", "number", "burst of unauthenticated requests per source address and proxy"),
+    key(
+        "edge.preAuth.requests",
+        "120",
+        "number",
+        "burst of unauthenticated requests per source address and proxy",
+    ),
     key("edge.preAuth.interval", "10s", "duration", "time in which that many become free again"),
     key("edge.algorithms", "sha224,sha256,sha384,sha512", "list", "accepted HMAC hashes"),
     key(
@@ -99,10 +121,25 @@ pub const KEYS: &[Key] = &[
         "duration",
         "how long a delivery waits for its promotion before 202; Envoy's stream_idle_timeout has to be 10 s longer",
     ),
-    key("retry.delay", "2s", "duration", "pause after the first failed attempt, doubled after each"),
+    key(
+        "retry.delay",
+        "2s",
+        "duration",
+        "pause after the first failed attempt, doubled after each",
+    ),
     key("retry.maxDelay", "20s", "duration", "longest pause of the first attempts"),
-    key("retry.threshold", "3", "number", "attempts with these pauses; after them they grow to 5 minutes"),
-    key("retry.giveUpAfter", "24h", "duration", "when a promotion that only met passing errors fails"),
+    key(
+        "retry.threshold",
+        "3",
+        "number",
+        "attempts with these pauses; after them they grow to 5 minutes",
+    ),
+    key(
+        "retry.giveUpAfter",
+        "24h",
+        "duration",
+        "when a promotion that only met passing errors fails",
+    ),
     key("workers", "4", "number", "promotions that run at once, at most one per repository"),
     key("git.author.name", "Lockgate", "text", "author and committer of the commits"),
     key("git.author.email", "lockgate@localhost", "text", "their address"),
@@ -113,10 +150,20 @@ pub const KEYS: &[Key] = &[
         "ssh private key file, or key of GnuPG's ring, that signs the commits; empty: unsigned",
     ),
     key("git.allowInsecure", "", "list of URL prefixes", "repositories that may use http or file"),
-    key("git.allowedHosts", "", "list of hosts", "the only hosts that repositories may be on; empty: any"),
+    key(
+        "git.allowedHosts",
+        "",
+        "list of hosts",
+        "the only hosts that repositories may be on; empty: any",
+    ),
     key("forge.poll.min", "15s", "duration", "shortest pause between two looks at a pull request"),
     key("forge.poll.max", "5m", "duration", "longest pause"),
-    key("notification.address", "", "URL", "event endpoint of a notification-controller, for the strategy notification"),
+    key(
+        "notification.address",
+        "",
+        "URL",
+        "event endpoint of a notification-controller, for the strategy notification",
+    ),
     key("log.format", "text", "text or json", "how log lines are written"),
     key(
         "log.level",

@@ -75,7 +75,8 @@ impl Layers {
         self.values.get(key).cloned().unwrap_or(Raw { items: Vec::new(), origin: Origin::Default })
     }
 
-    /// A path of the file is relative to the file, one of a flag or variable to the working directory.
+    /// A path of the file is relative to the file, one of a flag or variable to the working
+    /// directory.
     pub(super) fn resolve(&self, path: &str, origin: &Origin) -> PathBuf {
         match origin {
             Origin::Flag(_) | Origin::Variable(_) => PathBuf::from(path),
@@ -105,11 +106,20 @@ fn read_file(file: &Path) -> Result<BTreeMap<&'static str, Raw>, Vec<ConfigError
         vec![ConfigError { origin: origin.to_string(), key: path.to_owned(), message }]
     };
     let text = fs::read_to_string(file).map_err(|error| {
-        vec![ConfigError { origin: file.display().to_string(), key: String::new(), message: format!("cannot be read: {error}") }]
+        vec![ConfigError {
+            origin: file.display().to_string(),
+            key: String::new(),
+            message: format!("cannot be read: {error}"),
+        }]
     })?;
-    let mut documents = yaml::documents(&text).map_err(|error| failed(error.line, &error.path, error.message))?;
+    let mut documents =
+        yaml::documents(&text).map_err(|error| failed(error.line, &error.path, error.message))?;
     if let Some(second) = documents.get(1) {
-        return Err(failed(second.line, "", "the configuration is one document, this is the second".to_owned()));
+        return Err(failed(
+            second.line,
+            "",
+            "the configuration is one document, this is the second".to_owned(),
+        ));
     }
     let Some(document) = documents.pop() else { return Ok(BTreeMap::new()) };
     let mut flat = Flat { file, document: &document, values: BTreeMap::new(), errors: Vec::new() };
@@ -127,18 +137,24 @@ struct Flat<'a> {
 impl Flat<'_> {
     fn walk(&mut self, path: &str, value: &Value) {
         if let Some(key) = KEYS.iter().find(|key| key.key == path) {
-            let origin = Origin::File { file: self.file.to_owned(), line: self.document.line_of(path) };
+            let origin =
+                Origin::File { file: self.file.to_owned(), line: self.document.line_of(path) };
             match leaf(key, value) {
                 Ok(items) => {
                     self.values.insert(key.key, Raw { items, origin });
                 }
                 Err(message) => self.fail(path, message),
             }
-        } else if path.is_empty() || KEYS.iter().any(|key| key.key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))) {
+        } else if path.is_empty()
+            || KEYS
+                .iter()
+                .any(|key| key.key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+        {
             match value {
                 Value::Object(map) => {
                     for (name, value) in map {
-                        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                        let path =
+                            if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                         self.walk(&path, value);
                     }
                 }
@@ -171,9 +187,14 @@ fn leaf(key: &Key, value: &Value) -> Result<Vec<String>, String> {
         Value::String(text) if is_list(key) => Ok(items(key, text)),
         Value::String(text) => Ok(vec![text.clone()]),
         Value::Bool(_) | Value::Number(_) => Ok(vec![value.to_string()]),
-        Value::Array(list) if is_list(key) => {
-            list.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(|| "expected a list of texts".to_owned())).collect()
-        }
+        Value::Array(list) if is_list(key) => list
+            .iter()
+            .map(|item| {
+                item.as_str()
+                    .map(str::to_owned)
+                    .ok_or_else(|| "expected a list of texts".to_owned())
+            })
+            .collect(),
         _ => Err(format!("expected {}", if is_list(key) { "a list of texts" } else { key.unit })),
     }
 }

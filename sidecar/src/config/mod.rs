@@ -1,7 +1,8 @@
-//! `lockgate.yaml`, flags and variables → [`Config`]: typed, complete, checked. [`KEYS`] is the only list of keys.
+//! `lockgate.yaml`, flags and variables → [`Config`]: typed, complete, checked. [`KEYS`] is the
+//! only list of keys.
 //!
-//! Every error is reported at once, each with where the value came from and its key. Nothing here touches a socket or
-//! a key file; it only reads the configuration file.
+//! Every error is reported at once, each with where the value came from and its key. Nothing here
+//! touches a socket or a key file; it only reads the configuration file.
 
 mod keys;
 mod layers;
@@ -9,14 +10,17 @@ mod reader;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
-use lockgate_core::{decide::Freshness, edge::EdgeSettings, retry::RetryPolicy};
+use lockgate_core::decide::Freshness;
+use lockgate_core::retry::RetryPolicy;
+use lockgate_edge::EdgeSettings;
 use lockgate_git::SigningKey;
 
 pub use self::keys::{KEYS, Key};
 use self::layers::Layers;
 use self::reader::Reader;
 
-/// Everything that can be configured, with every default filled in. Only [`Config::load`] makes one.
+/// Everything that can be configured, with every default filled in. Only [`Config::load`] makes
+/// one.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub pipelines: PathBuf,
@@ -127,7 +131,8 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads all layers. `flag` and `variable` look up a value by the flag's (`listen-gate`) and the variable's name.
+    /// Reads all layers. `flag` and `variable` look up a value by the flag's (`listen-gate`) and
+    /// the variable's name.
     ///
     /// Errors: all of them, in the order of the keys.
     pub fn load(

@@ -2,15 +2,13 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
-use lockgate_core::{
-    decide::Freshness,
-    edge::EdgeSettings,
-    endpoint::{PathPrefix, PipelineKey},
-    limit::RateLimit,
-    retry::RetryPolicy,
-    signature::Algorithm,
-    units::{parse_duration, parse_size},
-};
+use lockgate_core::decide::Freshness;
+use lockgate_core::retry::RetryPolicy;
+use lockgate_edge::EdgeSettings;
+use lockgate_edge::endpoint::{PathPrefix, PipelineKey};
+use lockgate_edge::limit::RateLimit;
+use lockgate_edge::signature::Algorithm;
+use lockgate_edge::units::{parse_duration, parse_size};
 use lockgate_git::SigningKey;
 
 use super::layers::{Layers, Raw};
@@ -32,7 +30,8 @@ impl Reader {
         }
     }
 
-    /// `None` only with at least one error. Every key is read before the first `?`, so that all errors are found.
+    /// `None` only with at least one error. Every key is read before the first `?`, so that all
+    /// errors are found.
     fn config(&mut self) -> Option<Config> {
         let (pipelines, data) = (self.path("pipelines"), self.path("data"));
         let listen = self.listen();
@@ -63,7 +62,11 @@ impl Reader {
 
     fn listen(&mut self) -> Option<Listen> {
         let gate = self.gate();
-        let (api, health, metrics) = (self.address("listen.api"), self.address("listen.health"), self.address("listen.metrics"));
+        let (api, health, metrics) = (
+            self.address("listen.api"),
+            self.address("listen.health"),
+            self.address("listen.metrics"),
+        );
         let anonymous = self.parse::<bool>("api.allowAnonymous", "expected true or false");
         if let (Some(api), Some(false)) = (api, anonymous)
             && !api.ip().is_loopback()
@@ -79,24 +82,38 @@ impl Reader {
     fn gate(&mut self) -> Option<GateAddress> {
         let Raw { items, origin } = self.layers.get("listen.gate");
         let text = items.first().map_or("", String::as_str);
-        let tls = TLS_KEYS.map(|key| (key, self.layers.get(key).items.iter().any(|item| !item.is_empty())));
+        let tls = TLS_KEYS
+            .map(|key| (key, self.layers.get(key).items.iter().any(|item| !item.is_empty())));
         if let Some(path) = text.strip_prefix("unix:") {
             if let Some((key, _)) = tls.iter().find(|(_, set)| *set) {
                 self.fail(key, "is only for a gate on TCP");
             }
             let path = self.layers.resolve(path, &origin);
             if path.as_os_str().len() > MAX_SOCKET_PATH {
-                self.fail("listen.gate", "the path is longer than the 107 bytes that a unix socket may have");
+                self.fail(
+                    "listen.gate",
+                    "the path is longer than the 107 bytes that a unix socket may have",
+                );
             }
             return Some(GateAddress::Unix(path));
         }
         let address = self.address("listen.gate");
         for (key, _) in tls.iter().filter(|(_, set)| !set) {
-            self.fail(key, "is missing: a gate on TCP needs listen.tls.cert, key, clientCa and clientNames");
+            self.fail(
+                key,
+                "is missing: a gate on TCP needs listen.tls.cert, key, clientCa and clientNames",
+            );
         }
         let client_names = self.layers.get("listen.tls.clientNames").items;
-        let (cert, key, client_ca) = (self.path("listen.tls.cert"), self.path("listen.tls.key"), self.path("listen.tls.clientCa"));
-        Some(GateAddress::Tcp { address: address?, tls: Tls { cert: cert?, key: key?, client_ca: client_ca?, client_names } })
+        let (cert, key, client_ca) = (
+            self.path("listen.tls.cert"),
+            self.path("listen.tls.key"),
+            self.path("listen.tls.clientCa"),
+        );
+        Some(GateAddress::Tcp {
+            address: address?,
+            tls: Tls { cert: cert?, key: key?, client_ca: client_ca?, client_names },
+        })
     }
 
     fn api(&mut self) -> Option<Api> {
@@ -106,7 +123,9 @@ impl Reader {
 
     /// What the filter gets: the keys below `edge`, and `wait`.
     fn edge(&mut self) -> Option<EdgeSettings> {
-        let path_prefix = self.typed("edge.pathPrefix", |text| PathPrefix::new(text).map_err(|error| error.to_string()));
+        let path_prefix = self.typed("edge.pathPrefix", |text| {
+            PathPrefix::new(text).map_err(|error| error.to_string())
+        });
         let body_limit = self.typed("edge.bodyLimit", |text| match parse_size(text) {
             Ok(bytes) if (MIN_BODY..=MAX_BODY).contains(&bytes) => Ok(bytes),
             Ok(_) => Err("expected between 1KiB and 1MiB".to_owned()),
@@ -114,11 +133,15 @@ impl Reader {
         });
         let rate_limit = self.rate_limit("edge.rateLimit.requests", "edge.rateLimit.interval");
         let pre_auth = self.rate_limit("edge.preAuth.requests", "edge.preAuth.interval");
-        let algorithms = self.list("edge.algorithms", |text| text.parse::<Algorithm>().map_err(|error| error.to_string()));
+        let algorithms = self.list("edge.algorithms", |text| {
+            text.parse::<Algorithm>().map_err(|error| error.to_string())
+        });
         if algorithms.as_ref().is_some_and(Vec::is_empty) {
             self.fail("edge.algorithms", "expected at least one");
         }
-        let allow_unsigned = self.list("edge.allowUnsigned", |text| text.parse::<PipelineKey>().map_err(|error| error.to_string()));
+        let allow_unsigned = self.list("edge.allowUnsigned", |text| {
+            text.parse::<PipelineKey>().map_err(|error| error.to_string())
+        });
         let wait = self.duration("wait");
         if wait.is_some_and(|wait| wait > MAX_WAIT) {
             self.fail("wait", "expected at most 1m: no sender waits longer");
@@ -146,9 +169,15 @@ impl Reader {
         {
             self.fail("retry.maxDelay", "is shorter than retry.delay");
         }
-        let threshold = self.parse::<std::num::NonZeroU32>("retry.threshold", "expected a number from 1 up");
+        let threshold =
+            self.parse::<std::num::NonZeroU32>("retry.threshold", "expected a number from 1 up");
         let give_up_after = self.duration("retry.giveUpAfter");
-        Some(RetryPolicy { delay: delay?, max_delay: max_delay?, threshold: threshold?.get(), give_up_after: give_up_after? })
+        Some(RetryPolicy {
+            delay: delay?,
+            max_delay: max_delay?,
+            threshold: threshold?.get(),
+            give_up_after: give_up_after?,
+        })
     }
 
     fn git(&mut self) -> Option<Git> {
@@ -174,7 +203,11 @@ impl Reader {
     fn author(&mut self, key: &'static str) -> Option<String> {
         self.typed(key, |text| {
             let refused = text.trim().is_empty() || text.contains(['<', '>', '\n', '\r', '\0']);
-            if refused { Err("expected a text without < > and line breaks".to_owned()) } else { Ok(text.trim().to_owned()) }
+            if refused {
+                Err("expected a text without < > and line breaks".to_owned())
+            } else {
+                Ok(text.trim().to_owned())
+            }
         })
     }
 
@@ -189,9 +222,12 @@ impl Reader {
     }
 
     fn log(&mut self) -> Option<Log> {
-        let format = self.typed("log.format", |text| text.parse::<LogFormat>().map_err(str::to_owned));
+        let format =
+            self.typed("log.format", |text| text.parse::<LogFormat>().map_err(str::to_owned));
         let level = self.typed("log.level", |text| {
-            text.parse::<tracing_subscriber::EnvFilter>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+            text.parse::<tracing_subscriber::EnvFilter>()
+                .map(|_| text.to_owned())
+                .map_err(|error| error.to_string())
         });
         Some(Log { format: format?, level: level? })
     }
@@ -212,7 +248,9 @@ impl Reader {
         self.typed(key, |text| {
             let text = text.replace("localhost:", "127.0.0.1:");
             let text = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text };
-            text.parse().map_err(|_| format!("expected an address and a port such as 127.0.0.1:8080, got {text:?}"))
+            text.parse().map_err(|_| {
+                format!("expected an address and a port such as 127.0.0.1:8080, got {text:?}")
+            })
         })
     }
 
@@ -220,7 +258,11 @@ impl Reader {
     fn url(&mut self, key: &'static str) -> Option<Option<String>> {
         self.typed(key, |text| match text.parse::<axum::http::Uri>() {
             _ if text.is_empty() => Ok(None),
-            Ok(uri) if matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() => Ok(Some(text.to_owned())),
+            Ok(uri)
+                if matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() =>
+            {
+                Ok(Some(text.to_owned()))
+            }
             _ => Err("expected an http or https URL".to_owned()),
         })
     }
@@ -248,7 +290,11 @@ impl Reader {
         self.layers.get(key).items.into_iter().next().unwrap_or_default()
     }
 
-    fn typed<T>(&mut self, key: &'static str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    fn typed<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         match read(&self.text(key)) {
             Ok(value) => Some(value),
             Err(message) => {
@@ -258,8 +304,13 @@ impl Reader {
         }
     }
 
-    fn list<T>(&mut self, key: &'static str, read: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
-        let read: Result<Vec<T>, String> = self.layers.get(key).items.iter().map(|item| read(item)).collect();
+    fn list<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let read: Result<Vec<T>, String> =
+            self.layers.get(key).items.iter().map(|item| read(item)).collect();
         match read {
             Ok(values) => Some(values),
             Err(message) => {
@@ -275,7 +326,8 @@ impl Reader {
     }
 }
 
-const TLS_KEYS: [&str; 4] = ["listen.tls.cert", "listen.tls.key", "listen.tls.clientCa", "listen.tls.clientNames"];
+const TLS_KEYS: [&str; 4] =
+    ["listen.tls.cert", "listen.tls.key", "listen.tls.clientCa", "listen.tls.clientNames"];
 /// Flux gives up after 15 s by default, 60 s as our samples set it.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// A promotable event is about 600 bytes to 1 KiB.

@@ -22,9 +22,11 @@ pub(super) struct SocketFile {
 }
 
 impl UnixSocket {
-    /// Binds with mode 0660; a missing folder is made with 0750. What a dead process left is replaced, in one step.
+    /// Binds with mode 0660; a missing folder is made with 0750. What a dead process left is
+    /// replaced, in one step.
     ///
-    /// Errors: another process serves on it; something that is no socket is in the way; what the system says.
+    /// Errors: another process serves on it; something that is no socket is in the way; what the
+    /// system says.
     pub async fn bind(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
@@ -37,11 +39,17 @@ impl UnixSocket {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
             Ok(metadata) if !is_socket(&metadata) => {
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the path is taken by something that is not a socket"));
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "the path is taken by something that is not a socket",
+                ));
             }
             Ok(_) => {
                 if UnixStream::connect(path).await.is_ok() {
-                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves on it"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::AddrInUse,
+                        "another process serves on it",
+                    ));
                 }
             }
         }

@@ -1,7 +1,9 @@
-//! `lockgate.v1.Gate`, what the filter calls: Sync keeps its endpoints and keys up to date, Deliver hands over a delivery.
+//! `lockgate.v1.Gate`, what the filter calls: Sync keeps its endpoints and keys up to date, Deliver
+//! hands over a delivery.
 //!
-//! The caller is trusted with the keys: it reaches this only through a socket of its group, or with a certificate of a
-//! listed name. It is not trusted with a judgement: what Deliver gets is verified again by whoever answers it.
+//! The caller is trusted with the keys: it reaches this only through a socket of its group, or with
+//! a certificate of a listed name. It is not trusted with a judgement: what Deliver gets is
+//! verified again by whoever answers it.
 
 mod listen;
 mod table;
@@ -13,10 +15,8 @@ use lockgate_api::v1::{
     DeliverRequest, DeliverResponse, SyncRequest, SyncResponse,
     gate_server::{Gate, GateServer},
 };
-use lockgate_core::{
-    edge::{EdgeSettings, Forward, SyncQuestion},
-    reply::Reply,
-};
+use lockgate_edge::reply::Reply;
+use lockgate_edge::{EdgeSettings, Forward, SyncQuestion};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -66,30 +66,49 @@ impl GateService {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let tables = Arc::new(Tables::new(instance, settings, &snapshot));
         let (sender, changed) = watch::channel(0);
-        (Self { tables: Arc::clone(&tables), changed, stop, deliver }, TableKeeper { tables, changed: sender, snapshots })
+        (
+            Self { tables: Arc::clone(&tables), changed, stop, deliver },
+            TableKeeper { tables, changed: sender, snapshots },
+        )
     }
 
     /// Serves on a unix socket until told to stop; the socket's file is removed then.
     pub async fn serve_unix(self, socket: UnixSocket) -> Result<(), tonic::transport::Error> {
         let (listener, _file) = socket.into_parts();
         let stop = stopped(self.stop.clone());
-        server().add_service(self.service()).serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop).await
+        server()
+            .add_service(self.service())
+            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
+            .await
     }
 
-    /// Serves on TCP, to callers with a certificate that the authority signed and that has one of the names.
-    pub async fn serve_tcp(self, listener: TcpListener, tls: MutualTls) -> Result<(), tonic::transport::Error> {
+    /// Serves on TCP, to callers with a certificate that the authority signed and that has one of
+    /// the names.
+    pub async fn serve_tcp(
+        self,
+        listener: TcpListener,
+        tls: MutualTls,
+    ) -> Result<(), tonic::transport::Error> {
         let stop = stopped(self.stop.clone());
         let config = ServerTlsConfig::new()
             .identity(Identity::from_pem(tls.cert, tls.key))
             .client_ca_root(Certificate::from_pem(tls.client_ca));
         let names = Arc::new(tls.client_names);
-        let service = InterceptedService::new(self.service(), move |request: Request<()>| admitted(&names, request));
+        let service = InterceptedService::new(self.service(), move |request: Request<()>| {
+            admitted(&names, request)
+        });
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        server().tls_config(config)?.add_service(service).serve_with_incoming_shutdown(incoming, stop).await
+        server()
+            .tls_config(config)?
+            .add_service(service)
+            .serve_with_incoming_shutdown(incoming, stop)
+            .await
     }
 
     fn service(self) -> GateServer<Self> {
-        GateServer::new(self).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
+        GateServer::new(self)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
     }
 }
 
@@ -106,7 +125,9 @@ impl MutualTls {
     /// Errors: a file that cannot be read, by its name.
     pub fn read(tls: &crate::config::Tls) -> io::Result<Self> {
         let read = |path: &std::path::Path| {
-            std::fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+            std::fs::read_to_string(path).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })
         };
         Ok(Self {
             cert: read(&tls.cert)?,
@@ -119,7 +140,9 @@ impl MutualTls {
 
 /// Binds TCP with the address in the error.
 pub async fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
 }
 
 impl TableKeeper {
@@ -153,7 +176,10 @@ impl Gate for GateService {
         }
     }
 
-    async fn deliver(&self, request: Request<DeliverRequest>) -> Result<Response<DeliverResponse>, Status> {
+    async fn deliver(
+        &self,
+        request: Request<DeliverRequest>,
+    ) -> Result<Response<DeliverResponse>, Status> {
         let forward = Forward::try_from(request.into_inner()).map_err(|error| {
             tracing::warn!(%error, "the filter sent something that is not a delivery");
             Status::invalid_argument(error.to_string())
@@ -189,7 +215,9 @@ fn admitted(names: &[String], request: Request<()>) -> Result<Request<()>, Statu
     if found == Some(true) {
         Ok(request)
     } else {
-        tracing::warn!("a caller of the gate has a certificate without a name of listen.tls.clientNames");
+        tracing::warn!(
+            "a caller of the gate has a certificate without a name of listen.tls.clientNames"
+        );
         Err(Status::permission_denied("the certificate has none of the allowed names"))
     }
 }

@@ -1,8 +1,8 @@
 //! What Sync answers: pages of the whole table, or the difference between two versions of it. Pure.
 //!
-//! The last few versions are kept, so that a worker that is a little behind gets a delta, and pages that were begun go
-//! on with the version they began with. Versions share the records that did not change: a kept version of 10,000
-//! endpoints costs 80 kB.
+//! The last few versions are kept, so that a worker that is a little behind gets a delta, and pages
+//! that were begun go on with the version they began with. Versions share the records that did not
+//! change: a kept version of 10,000 endpoints costs 80 kB.
 
 use std::{
     cmp::Ordering,
@@ -10,10 +10,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use lockgate_core::{
-    edge::{Change, EdgeSettings, Record, SyncAnswer, SyncQuestion},
-    endpoint::Endpoint,
-};
+use lockgate_edge::endpoint::Endpoint;
+use lockgate_edge::{Change, EdgeSettings, Record, SyncAnswer, SyncQuestion};
 
 use crate::pipelines::Snapshot;
 
@@ -44,7 +42,8 @@ impl Tables {
         let records: Records = self.records(snapshot, old).into();
         let same = before.as_ref().is_some_and(|(version, before)| {
             snapshot.version <= *version
-                || (before.len() == records.len() && before.iter().zip(records.iter()).all(|(a, b)| Arc::ptr_eq(a, b)))
+                || (before.len() == records.len()
+                    && before.iter().zip(records.iter()).all(|(a, b)| Arc::ptr_eq(a, b)))
         });
         if same {
             return false;
@@ -79,31 +78,54 @@ impl Tables {
         if upserts.len() + removals.len() > PAGE {
             return Some(self.page(*version, records, None));
         }
-        Some(self.envelope(*version, Change::Delta { base: question.version, upserts, removals }, None))
+        Some(self.envelope(
+            *version,
+            Change::Delta { base: question.version, upserts, removals },
+            None,
+        ))
     }
 
-    /// The answer when nothing happened for a while: the version that was asked with, and no change.
+    /// The answer when nothing happened for a while: the version that was asked with, and no
+    /// change.
     pub(super) fn unchanged(&self, version: u64) -> SyncAnswer {
-        self.envelope(version, Change::Delta { base: version, upserts: Vec::new(), removals: Vec::new() }, None)
+        self.envelope(
+            version,
+            Change::Delta { base: version, upserts: Vec::new(), removals: Vec::new() },
+            None,
+        )
     }
 
     fn page(&self, version: u64, records: &Records, after: Option<&Endpoint>) -> SyncAnswer {
-        let start = after.map_or(0, |after| records.partition_point(|record| record.endpoint <= *after));
+        let start =
+            after.map_or(0, |after| records.partition_point(|record| record.endpoint <= *after));
         let rest = records.get(start..).unwrap_or_default();
-        let page: Vec<Record> = rest.iter().take(PAGE).map(|record| Record::clone(record)).collect();
-        let next = if rest.len() > PAGE { page.last().map(|last| format!("{version}:{}", last.endpoint)) } else { None };
+        let page: Vec<Record> =
+            rest.iter().take(PAGE).map(|record| Record::clone(record)).collect();
+        let next = if rest.len() > PAGE {
+            page.last().map(|last| format!("{version}:{}", last.endpoint))
+        } else {
+            None
+        };
         self.envelope(version, Change::Full(page), next)
     }
 
     fn envelope(&self, version: u64, change: Change, next: Option<String>) -> SyncAnswer {
-        SyncAnswer { version, instance: self.instance.clone(), change, next, settings: self.settings.clone() }
+        SyncAnswer {
+            version,
+            instance: self.instance.clone(),
+            change,
+            next,
+            settings: self.settings.clone(),
+        }
     }
 
-    /// Endpoints with a key, and those of pipelines that allow unsigned events; unchanged ones are the old ones.
+    /// Endpoints with a key, and those of pipelines that allow unsigned events; unchanged ones are
+    /// the old ones.
     fn records(&self, snapshot: &Snapshot, old: &[Arc<Record>]) -> Vec<Arc<Record>> {
         let mut old = old.iter().peekable();
         let unsigned = |endpoint: &Endpoint| {
-            !self.settings.allow_unsigned.is_empty() && self.settings.allow_unsigned.contains(&endpoint.pipeline_key())
+            !self.settings.allow_unsigned.is_empty()
+                && self.settings.allow_unsigned.contains(&endpoint.pipeline_key())
         };
         snapshot
             .endpoints()

@@ -11,11 +11,9 @@ use axum::{
     http::StatusCode,
     routing::get,
 };
-use lockgate_core::{
-    endpoint::PipelineKey,
-    pipeline::{Pipeline, PromotionRules},
-    promotion::{self, PromotionId},
-};
+use lockgate_core::pipeline::{Pipeline, PromotionRules};
+use lockgate_core::promotion::{self, PromotionId};
+use lockgate_edge::endpoint::PipelineKey;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -54,7 +52,10 @@ struct PipelinesQuery {
     r#continue: Option<String>,
 }
 
-async fn pipelines(State(state): State<Arc<ApiState>>, query: Result<Query<PipelinesQuery>, QueryRejection>) -> Answer {
+async fn pipelines(
+    State(state): State<Arc<ApiState>>,
+    query: Result<Query<PipelinesQuery>, QueryRejection>,
+) -> Answer {
     let query = accepted(query)?;
     let limit = page_size(query.limit)?;
     let after = match query.r#continue.as_deref() {
@@ -64,16 +65,29 @@ async fn pipelines(State(state): State<Arc<ApiState>>, query: Result<Query<Pipel
     let snapshot = state.catalog.snapshot();
     let mut wanted = snapshot
         .pipelines()
-        .filter(|pipeline| query.namespace.as_deref().is_none_or(|namespace| pipeline.key().namespace() == namespace))
+        .filter(|pipeline| {
+            query
+                .namespace
+                .as_deref()
+                .is_none_or(|namespace| pipeline.key().namespace() == namespace)
+        })
         .filter(|pipeline| after.as_ref().is_none_or(|after| pipeline.key() > after));
     let page: Vec<_> = wanted.by_ref().take(limit).collect();
-    let next = if wanted.next().is_some() { page.last().map(|pipeline| pipeline.key().to_string()) } else { None };
-    let items: Vec<Value> = page.into_iter().map(|pipeline| pipeline_json(&snapshot, pipeline)).collect();
+    let next = if wanted.next().is_some() {
+        page.last().map(|pipeline| pipeline.key().to_string())
+    } else {
+        None
+    };
+    let items: Vec<Value> =
+        page.into_iter().map(|pipeline| pipeline_json(&snapshot, pipeline)).collect();
     let problems: Vec<Value> = snapshot.other_problems().map(Problem::json).collect();
     Ok(Json(json!({"items": items, "continue": next, "problems": problems})))
 }
 
-async fn pipeline(State(state): State<Arc<ApiState>>, path: Result<Path<(String, String)>, PathRejection>) -> Answer {
+async fn pipeline(
+    State(state): State<Arc<ApiState>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Answer {
     let Path((namespace, name)) = path.map_err(|_| missing("pipeline"))?;
     let key = PipelineKey::new(&namespace, &name).map_err(|_| missing("pipeline"))?;
     let snapshot = state.catalog.snapshot();
@@ -92,13 +106,20 @@ struct PromotionsQuery {
     r#continue: Option<String>,
 }
 
-async fn promotions(State(state): State<Arc<ApiState>>, query: Result<Query<PromotionsQuery>, QueryRejection>) -> Answer {
+async fn promotions(
+    State(state): State<Arc<ApiState>>,
+    query: Result<Query<PromotionsQuery>, QueryRejection>,
+) -> Answer {
     let query = accepted(query)?;
     if let Some(name) = &query.state
         && !promotion::State::NAMES.contains(&name.as_str())
     {
         let names = promotion::State::NAMES.join(", ");
-        return Err(problem(StatusCode::BAD_REQUEST, "BadQuery", &format!("state: expected one of {names}")));
+        return Err(problem(
+            StatusCode::BAD_REQUEST,
+            "BadQuery",
+            &format!("state: expected one of {names}"),
+        ));
     }
     let after = match query.r#continue.as_deref() {
         None | Some("") => None,
@@ -117,10 +138,17 @@ async fn promotions(State(state): State<Arc<ApiState>>, query: Result<Query<Prom
     Ok(Json(json!({"items": items, "continue": page.next.map(|next| next.to_string())})))
 }
 
-async fn promotion(State(state): State<Arc<ApiState>>, path: Result<Path<String>, PathRejection>) -> Answer {
-    let id: PromotionId = path.ok().and_then(|Path(id)| id.parse().ok()).ok_or_else(|| missing("promotion"))?;
+async fn promotion(
+    State(state): State<Arc<ApiState>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Answer {
+    let id: PromotionId =
+        path.ok().and_then(|Path(id)| id.parse().ok()).ok_or_else(|| missing("promotion"))?;
     let found = state.store.promotion(id).await.map_err(|error| store_problem(&error))?;
-    found.as_ref().map(|promotion| Json(promotion_json(promotion))).ok_or_else(|| missing("promotion"))
+    found
+        .as_ref()
+        .map(|promotion| Json(promotion_json(promotion)))
+        .ok_or_else(|| missing("promotion"))
 }
 
 #[derive(Deserialize)]
@@ -131,10 +159,14 @@ struct EventsQuery {
 }
 
 /// `continue` is the `after` of the next question, also when there is nothing new.
-async fn events(State(state): State<Arc<ApiState>>, query: Result<Query<EventsQuery>, QueryRejection>) -> Answer {
+async fn events(
+    State(state): State<Arc<ApiState>>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
+) -> Answer {
     let query = accepted(query)?;
     let (after, limit) = (query.after.unwrap_or(0), page_size(query.limit)?);
-    let found = state.store.events_after(after, limit).await.map_err(|error| store_problem(&error))?;
+    let found =
+        state.store.events_after(after, limit).await.map_err(|error| store_problem(&error))?;
     let last = found.last().map_or(after, |(seq, _)| *seq);
     let items: Vec<Value> = found
         .into_iter()
@@ -185,7 +217,11 @@ fn pipeline_json(snapshot: &Snapshot, pipeline: &Pipeline) -> Value {
         })
         .collect();
     let problems: Vec<Value> = snapshot.problems_of(key).map(Problem::json).collect();
-    let group = if app.group.is_empty() { app.version.clone() } else { format!("{}/{}", app.group, app.version) };
+    let group = if app.group.is_empty() {
+        app.version.clone()
+    } else {
+        format!("{}/{}", app.group, app.version)
+    };
     json!({
         "namespace": key.namespace(),
         "name": key.name(),
@@ -200,14 +236,20 @@ fn rules_json(rules: &PromotionRules) -> Value {
 }
 
 fn accepted<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
-    query.map(|Query(query)| query).map_err(|rejection| problem(StatusCode::BAD_REQUEST, "BadQuery", &rejection.body_text()))
+    query
+        .map(|Query(query)| query)
+        .map_err(|rejection| problem(StatusCode::BAD_REQUEST, "BadQuery", &rejection.body_text()))
 }
 
 fn page_size(limit: Option<usize>) -> Result<usize, Refusal> {
     match limit {
         None => Ok(PAGE),
         Some(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
-        Some(_) => Err(problem(StatusCode::BAD_REQUEST, "BadQuery", &format!("limit: expected 1 to {PAGE_MAX}"))),
+        Some(_) => Err(problem(
+            StatusCode::BAD_REQUEST,
+            "BadQuery",
+            &format!("limit: expected 1 to {PAGE_MAX}"),
+        )),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The plain HTTP listeners: the JSON view for people and scripts, the probes, the metrics page.
 //!
-//! Nothing here changes anything. Connections are bounded in number and in the time they may take to send a head, so
-//! that an idle or a slow client costs a slot for seconds and nothing else. Errors are RFC 9457 documents.
+//! Nothing here changes anything. Connections are bounded in number and in the time they may take
+//! to send a head, so that an idle or a slow client costs a slot for seconds and nothing else.
+//! Errors are RFC 9457 documents.
 
 mod api;
 mod probes;
@@ -20,7 +21,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use lockgate_core::reply::Reply;
+use lockgate_edge::reply::Reply;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -34,8 +35,13 @@ pub use self::{
     probes::{Health, Stage, health, metrics},
 };
 
-/// Serves until `stop` says so (or its sender is gone), then lets running requests finish for a moment.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+/// Serves until `stop` says so (or its sender is gone), then lets running requests finish for a
+/// moment.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let router = router.layer(middleware::from_fn(guard));
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -65,7 +71,10 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
@@ -73,9 +82,13 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
 }
 
 async fn connection(stream: TcpStream, router: Router, stop: watch::Receiver<bool>) {
-    let service = TowerToHyperService::new(router.map_request(|request: Request<hyper::body::Incoming>| request.map(Body::new)));
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(TokioIo::new(stream), service);
+    let service = TowerToHyperService::new(
+        router.map_request(|request: Request<hyper::body::Incoming>| request.map(Body::new)),
+    );
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     // A client that goes away in the middle is its own business.
     tokio::select! {
@@ -96,7 +109,8 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 async fn guard(request: Request<Body>, next: Next) -> Response {
     let mut response = match time::timeout(ANSWER, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "TimedOut", "the answer took too long").into_response(),
+        Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "TimedOut", "the answer took too long")
+            .into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -116,7 +130,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let reply = Reply::problem(self.status.as_u16(), title, self.reason, &self.detail);
-        (self.status, [(header::CONTENT_TYPE, reply.content_type.into_owned())], reply.body).into_response()
+        (self.status, [(header::CONTENT_TYPE, reply.content_type.into_owned())], reply.body)
+            .into_response()
     }
 }
 

@@ -83,12 +83,19 @@ async fn page(State(page): State<Page>) -> Response {
     let snapshot = page.catalog.snapshot();
     page.metrics.pipelines(snapshot.pipelines().count(), snapshot.broken());
     match page.store.counts().await {
-        Ok(counts) => counts.into_iter().for_each(|(state, count)| page.metrics.promotions_in(state, count)),
+        Ok(counts) => {
+            counts.into_iter().for_each(|(state, count)| page.metrics.promotions_in(state, count))
+        }
         Err(error) => tracing::warn!(%error, "the promotions could not be counted"),
     }
     match page.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response(),
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "Metrics", "the metrics could not be written").into_response(),
+        Err(_) => problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Metrics",
+            "the metrics could not be written",
+        )
+        .into_response(),
     }
 }
 

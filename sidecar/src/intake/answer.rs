@@ -2,7 +2,7 @@
 
 use lockgate_core::decide::Refusal;
 use lockgate_core::promotion::{Promotion, State};
-use lockgate_core::reply::Reply;
+use lockgate_edge::reply::Reply;
 use serde_json::{Value, json};
 
 use crate::metrics::DeliveryOutcome;
@@ -18,19 +18,30 @@ pub(super) fn refusal(refusal: &Refusal) -> Reply {
 }
 
 /// The answer to a delivery that started, or joined, these promotions: as they are now.
-pub(super) fn of_promotions(promotions: &[Promotion], public_url: Option<&str>) -> (DeliveryOutcome, Reply) {
-    if let Some(failed) = promotions.iter().find(|promotion| matches!(promotion.state, State::Failed(_))) {
+pub(super) fn of_promotions(
+    promotions: &[Promotion],
+    public_url: Option<&str>,
+) -> (DeliveryOutcome, Reply) {
+    if let Some(failed) =
+        promotions.iter().find(|promotion| matches!(promotion.state, State::Failed(_)))
+    {
         let detail = format!("promotion {} failed; its status says why", failed.id);
-        let reply = Reply { location: status_of(failed, public_url), ..Reply::failed("PromotionFailed", &detail) };
+        let reply = Reply {
+            location: status_of(failed, public_url),
+            ..Reply::failed("PromotionFailed", &detail)
+        };
         return (DeliveryOutcome::Failed, reply);
     }
     let body = body(promotions);
     // Also of one that was merged or closed since: whoever joins gets the answer of who came first.
-    let pull_request = promotions.iter().find_map(|promotion| promotion.state.pull_request().map(|pull| pull.url.clone()));
+    let pull_request = promotions
+        .iter()
+        .find_map(|promotion| promotion.state.pull_request().map(|pull| pull.url.clone()));
     match pull_request {
         Some(url) => (DeliveryOutcome::Promoted, Reply::created(&body, url)),
         None => {
-            let location = promotions.first().and_then(|promotion| status_of(promotion, public_url));
+            let location =
+                promotions.first().and_then(|promotion| status_of(promotion, public_url));
             (DeliveryOutcome::Accepted, Reply::accepted(&body, location))
         }
     }
@@ -47,7 +58,8 @@ fn body(promotions: &[Promotion]) -> Value {
 }
 
 fn status_of(promotion: &Promotion, public_url: Option<&str>) -> Option<String> {
-    public_url.map(|url| format!("{}/api/v1/promotions/{}", url.trim_end_matches('/'), promotion.id))
+    public_url
+        .map(|url| format!("{}/api/v1/promotions/{}", url.trim_end_matches('/'), promotion.id))
 }
 
 /// As it is recorded.

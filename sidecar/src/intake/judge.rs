@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use lockgate_core::decide::{Action, Decision, Plan, Refusal, admit};
-use lockgate_core::endpoint::Endpoint;
 use lockgate_core::event::Event;
 use lockgate_core::pipeline::{Pipeline, StrategyKind};
 use lockgate_core::promotion::{Change, EventSummary, Intent, Promotion, PromotionId};
-use lockgate_core::reply::Reply;
 use lockgate_core::retry::later;
+use lockgate_edge::endpoint::Endpoint;
+use lockgate_edge::reply::Reply;
 
 use super::{Settings, answer};
 use crate::metrics::{DeliveryOutcome, Metrics, PromotionOutcome};
@@ -56,10 +56,15 @@ impl Judgement {
         let delivery = self.delivery(event.timestamp);
         match tx.delivery(&self.endpoint, &self.digest, self.now)? {
             Some(FinishedDelivery::Answered(answer)) => {
-                return Ok(self.verdict(Judged::Answered { outcome: DeliveryOutcome::Duplicate, answer }));
+                return Ok(
+                    self.verdict(Judged::Answered { outcome: DeliveryOutcome::Duplicate, answer })
+                );
             }
             Some(FinishedDelivery::Running(ids)) => {
-                let promotions = ids.into_iter().filter_map(|id| tx.promotion(id).transpose()).collect::<Result<_, _>>()?;
+                let promotions = ids
+                    .into_iter()
+                    .filter_map(|id| tx.promotion(id).transpose())
+                    .collect::<Result<_, _>>()?;
                 return Ok(self.verdict(Judged::Wait { promotions, duplicate: true }));
             }
             None => {}
@@ -80,28 +85,49 @@ impl Judgement {
         self.act(tx, &delivery, &event, decision)
     }
 
-    /// The body is no event, or its time is off. Judged before duplicates, so it never replaces a first answer.
+    /// The body is no event, or its time is off. Judged before duplicates, so it never replaces a
+    /// first answer.
     fn refuse_unadmitted(&self, tx: &mut Tx<'_>, refusal: &Refusal) -> Result<Verdict, StoreError> {
         let (outcome, time) = match refusal {
-            Refusal::TooOld { time } | Refusal::FromTheFuture { time } => (DeliveryOutcome::Stale, *time),
+            Refusal::TooOld { time } | Refusal::FromTheFuture { time } => {
+                (DeliveryOutcome::Stale, *time)
+            }
             _ => (DeliveryOutcome::Malformed, self.now),
         };
         let answer = answer::answered(&answer::refusal(refusal));
         let delivery = self.delivery(time);
-        if delivery.expires_at > self.now && tx.delivery(&self.endpoint, &self.digest, self.now)?.is_none() {
+        if delivery.expires_at > self.now
+            && tx.delivery(&self.endpoint, &self.digest, self.now)?.is_none()
+        {
             tx.record_delivery(&delivery, &FinishedDelivery::Answered(answer.clone()))?;
         }
         Ok(self.verdict(Judged::Answered { outcome, answer }))
     }
 
-    fn act(&self, tx: &mut Tx<'_>, delivery: &NewDelivery, event: &Event, decision: Decision) -> Result<Verdict, StoreError> {
+    fn act(
+        &self,
+        tx: &mut Tx<'_>,
+        delivery: &NewDelivery,
+        event: &Event,
+        decision: Decision,
+    ) -> Result<Verdict, StoreError> {
         match decision {
-            Decision::Refused(refusal) => self.answer(tx, delivery, DeliveryOutcome::Unprocessable, &answer::refusal(&refusal)),
+            Decision::Refused(refusal) => self.answer(
+                tx,
+                delivery,
+                DeliveryOutcome::Unprocessable,
+                &answer::refusal(&refusal),
+            ),
             Decision::Nothing { reason, message, record } => {
                 if let Some(record) = record {
                     tx.record_object(&self.endpoint, &record, self.now)?;
                 }
-                self.answer(tx, delivery, DeliveryOutcome::Nothing, &Reply::nothing(reason.as_str(), &message))
+                self.answer(
+                    tx,
+                    delivery,
+                    DeliveryOutcome::Nothing,
+                    &Reply::nothing(reason.as_str(), &message),
+                )
             }
             Decision::Promote { revision, version, from, to, strategy, actions, record } => {
                 tx.record_object(&self.endpoint, &record, self.now)?;
@@ -132,36 +158,59 @@ impl Judgement {
         }
     }
 
-    fn carry_out(&self, tx: &mut Tx<'_>, action: Action, intent: Intent, done: &mut Done) -> Result<(), StoreError> {
+    fn carry_out(
+        &self,
+        tx: &mut Tx<'_>,
+        action: Action,
+        intent: Intent,
+        done: &mut Done,
+    ) -> Result<(), StoreError> {
         match action {
             Action::Start { supersedes, waiting } => {
                 let promotion = Promotion::new(fresh_id(self.now), intent, waiting, self.now);
                 if let Some(older) = supersedes {
                     let by = promotion.id;
-                    let superseded = self.change(tx, older, Change::Superseded { by }, &format!("superseded by {by}"))?;
-                    done.events.extend(superseded.map(|older| (older, PromotionOutcome::Superseded)));
+                    let superseded = self.change(
+                        tx,
+                        older,
+                        Change::Superseded { by },
+                        &format!("superseded by {by}"),
+                    )?;
+                    done.events
+                        .extend(superseded.map(|older| (older, PromotionOutcome::Superseded)));
                 }
-                let outcome = if waiting { PromotionOutcome::Waiting } else { PromotionOutcome::Started };
+                let outcome =
+                    if waiting { PromotionOutcome::Waiting } else { PromotionOutcome::Started };
                 tx.insert_promotion(promotion.clone(), "")?;
                 done.events.push((promotion.clone(), outcome));
                 done.promotions.push(promotion);
             }
             Action::Join(id) => done.promotions.extend(tx.promotion(id)?),
-            Action::TakeUpAgain(id) => match self.change(tx, id, Change::TakenUpAgain, "taken up again by an event")? {
-                Some(promotion) => {
-                    done.events.push((promotion.clone(), PromotionOutcome::TakenUpAgain));
-                    done.promotions.push(promotion);
+            Action::TakeUpAgain(id) => {
+                match self.change(tx, id, Change::TakenUpAgain, "taken up again by an event")? {
+                    Some(promotion) => {
+                        done.events.push((promotion.clone(), PromotionOutcome::TakenUpAgain));
+                        done.promotions.push(promotion);
+                    }
+                    None => done.promotions.extend(tx.promotion(id)?),
                 }
-                None => done.promotions.extend(tx.promotion(id)?),
-            },
+            }
         }
         Ok(())
     }
 
     /// The changed promotion; `None` where the change does not apply to its state any more.
-    fn change(&self, tx: &mut Tx<'_>, id: PromotionId, change: Change, message: &str) -> Result<Option<Promotion>, StoreError> {
+    fn change(
+        &self,
+        tx: &mut Tx<'_>,
+        id: PromotionId,
+        change: Change,
+        message: &str,
+    ) -> Result<Option<Promotion>, StoreError> {
         let Some(promotion) = tx.promotion(id)? else { return Ok(None) };
-        let Ok(changed) = promotion.apply(change, self.now, &self.settings.retry) else { return Ok(None) };
+        let Ok(changed) = promotion.apply(change, self.now, &self.settings.retry) else {
+            return Ok(None);
+        };
         tx.update_promotion(changed.clone(), message)?;
         Ok(Some(changed))
     }
@@ -179,10 +228,16 @@ impl Judgement {
     }
 
     fn verdict(&self, outcome: Judged) -> Verdict {
-        Verdict { outcome, work: false, environment: self.endpoint.environment().to_owned(), events: Vec::new() }
+        Verdict {
+            outcome,
+            work: false,
+            environment: self.endpoint.environment().to_owned(),
+            events: Vec::new(),
+        }
     }
 
-    /// Kept until the event is too old to be admitted again, and a little longer for clocks that are set.
+    /// Kept until the event is too old to be admitted again, and a little longer for clocks that
+    /// are set.
     fn delivery(&self, event_time: Timestamp) -> NewDelivery {
         NewDelivery {
             endpoint: self.endpoint.clone(),

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
-/// All `*.yaml` and `*.yml` below a folder; names that begin with a dot are left out (Kubernetes' `..data` among them).
+/// All `*.yaml` and `*.yml` below a folder; names that begin with a dot are left out (Kubernetes'
+/// `..data` among them).
 pub(super) fn list(dir: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -17,7 +18,10 @@ pub(super) fn list(dir: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> i
             if depth < MAX_DEPTH {
                 list(&path, depth + 1, files)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
+        {
             files.insert(path);
         }
     }
@@ -40,7 +44,10 @@ impl Stamp {
     /// `None` for a file that is gone.
     pub(super) fn of(file: &Path) -> Option<Self> {
         let metadata = fs::metadata(file).ok()?;
-        let age = metadata.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+        let age = metadata
+            .modified()
+            .ok()
+            .and_then(|modified| SystemTime::now().duration_since(modified).ok());
         Some(Self {
             device: metadata.dev(),
             inode: metadata.ino(),

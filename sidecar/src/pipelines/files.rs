@@ -1,4 +1,5 @@
-//! Files → objects. One [`Folder`] remembers what each file gave, so that a broken file keeps its last good objects.
+//! Files → objects. One [`Folder`] remembers what each file gave, so that a broken file keeps its
+//! last good objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,10 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use lockgate_core::{
-    pipeline::{FieldError, Loaded, Pipeline},
-    secret::Secret,
-};
+use lockgate_core::pipeline::{FieldError, Loaded, Pipeline};
+use lockgate_core::secret::Secret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -57,7 +56,9 @@ pub enum Object {
 impl Object {
     pub(super) fn key(&self) -> ObjectKey<'_> {
         match self {
-            Self::Pipeline(pipeline) => (Kind::Pipeline, pipeline.key().namespace(), pipeline.key().name()),
+            Self::Pipeline(pipeline) => {
+                (Kind::Pipeline, pipeline.key().namespace(), pipeline.key().name())
+            }
             Self::Secret(secret) => (Kind::Secret, secret.namespace(), secret.name()),
         }
     }
@@ -119,7 +120,9 @@ pub fn read_files(paths: &[PathBuf]) -> Scan {
         files.into_iter().map(|file| (file.clone(), Arc::new(read_file(&file, None)))).collect();
     let other = parsed
         .iter()
-        .flat_map(|(file, parsed)| parsed.other.iter().map(|(line, kind)| (file.clone(), *line, kind.clone())))
+        .flat_map(|(file, parsed)| {
+            parsed.other.iter().map(|(line, kind)| (file.clone(), *line, kind.clone()))
+        })
         .collect();
     let (objects, more) = assemble(&parsed, &Objects::default());
     problems.extend(more);
@@ -138,11 +141,17 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, files: BTreeMap::new(), good: Objects::default(), problems: Vec::new(), unreadable: None }
+        Self {
+            dir,
+            files: BTreeMap::new(),
+            good: Objects::default(),
+            problems: Vec::new(),
+            unreadable: None,
+        }
     }
 
-    /// Reads what changed; true when anything is different from before. A folder that cannot be listed changes nothing
-    /// but the problems.
+    /// Reads what changed; true when anything is different from before. A folder that cannot be
+    /// listed changes nothing but the problems.
     pub(super) fn read(&mut self) -> bool {
         let mut names = BTreeSet::new();
         if let Err(error) = list(&self.dir, 0, &mut names) {
@@ -150,8 +159,10 @@ impl Folder {
             let differs = self.unreadable.as_ref() != Some(&error);
             if differs {
                 self.problems.retain(|problem| problem.file.as_deref() != Some(&self.dir));
-                self.problems
-                    .push(Problem::in_file(&self.dir, format!("the folder cannot be read, its last contents stay: {error}")));
+                self.problems.push(Problem::in_file(
+                    &self.dir,
+                    format!("the folder cannot be read, its last contents stay: {error}"),
+                ));
                 self.unreadable = Some(error);
             }
             return differs;
@@ -162,7 +173,11 @@ impl Folder {
             let old = self.files.remove(&name);
             let stamp = Stamp::of(&name);
             let entry = match old {
-                Some((Some(before), parsed)) if stamp.as_ref() == Some(&before) && before.settled => (stamp, parsed),
+                Some((Some(before), parsed))
+                    if stamp.as_ref() == Some(&before) && before.settled =>
+                {
+                    (stamp, parsed)
+                }
                 old => {
                     let before = old.map(|(_, parsed)| parsed);
                     let parsed = read_file(&name, before.as_deref().map(|parsed| &parsed.digest));
@@ -180,7 +195,11 @@ impl Folder {
         differs |= !self.files.is_empty();
         self.files = files;
         if differs {
-            let parsed = self.files.iter().map(|(name, (_, parsed))| (name.clone(), Arc::clone(parsed))).collect();
+            let parsed = self
+                .files
+                .iter()
+                .map(|(name, (_, parsed))| (name.clone(), Arc::clone(parsed)))
+                .collect();
             (self.good, self.problems) = assemble(&parsed, &self.good);
         }
         differs
@@ -196,7 +215,10 @@ impl Folder {
 }
 
 /// What counts, from what the files hold now and what counted before.
-fn assemble(files: &BTreeMap<PathBuf, Arc<ParsedFile>>, before: &Objects) -> (Objects, Vec<Problem>) {
+fn assemble(
+    files: &BTreeMap<PathBuf, Arc<ParsedFile>>,
+    before: &Objects,
+) -> (Objects, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut broken = BTreeSet::new();
     let mut found = Vec::new();
@@ -222,8 +244,10 @@ fn assemble(files: &BTreeMap<PathBuf, Arc<ParsedFile>>, before: &Objects) -> (Ob
         }
     }
     let held_back = before.iter().filter(|found| {
-        let in_broken_file = found.place.as_ref().is_some_and(|place| broken.contains(&*place.file));
-        in_broken_file && good.binary_search_by(|other| other.object.key().cmp(&found.object.key())).is_err()
+        let in_broken_file =
+            found.place.as_ref().is_some_and(|place| broken.contains(&*place.file));
+        in_broken_file
+            && good.binary_search_by(|other| other.object.key().cmp(&found.object.key())).is_err()
     });
     let held_back: Vec<Arc<Found>> = held_back.cloned().collect();
     good.extend(held_back);
@@ -232,7 +256,11 @@ fn assemble(files: &BTreeMap<PathBuf, Arc<ParsedFile>>, before: &Objects) -> (Ob
 
 fn twice(here: &Found, other: &Found) -> Problem {
     let id = ObjectId::of(here.object.key());
-    let at = other.place.as_ref().map(|place| format!("{}:{}", place.file.display(), place.line)).unwrap_or_default();
+    let at = other
+        .place
+        .as_ref()
+        .map(|place| format!("{}:{}", place.file.display(), place.line))
+        .unwrap_or_default();
     Problem {
         severity: Severity::Error,
         file: here.place.as_ref().map(|place| place.file.to_path_buf()),
@@ -254,7 +282,9 @@ fn read_file(file: &Path, known: Option<&[u8; 32]>) -> ParsedFile {
         Err(error) => return failed(format!("cannot be read: {error}")),
     };
     if length > MAX_FILE {
-        return failed(format!("has {length} bytes, more than the {MAX_FILE} that one file may have"));
+        return failed(format!(
+            "has {length} bytes, more than the {MAX_FILE} that one file may have"
+        ));
     }
     let bytes = match fs::read(file) {
         Ok(bytes) => bytes,
@@ -292,7 +322,13 @@ fn parse(file: &Path, text: &str, parsed: &mut ParsedFile) {
 }
 
 /// `prefix` is where the object is in its document: empty, or `items[3].` inside a `List`.
-fn object(file: &Path, value: &Value, prefix: &str, line: &dyn Fn(&str) -> usize, parsed: &mut ParsedFile) {
+fn object(
+    file: &Path,
+    value: &Value,
+    prefix: &str,
+    line: &dyn Fn(&str) -> usize,
+    parsed: &mut ParsedFile,
+) {
     let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
     let here = line(prefix.trim_end_matches('.'));
     let (kind, api_version) = (text("kind"), text("apiVersion"));
@@ -303,17 +339,31 @@ fn object(file: &Path, value: &Value, prefix: &str, line: &dyn Fn(&str) -> usize
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     match kind {
         "List" => {
-            for (index, item) in value.get("items").and_then(Value::as_array).into_iter().flatten().enumerate() {
+            for (index, item) in
+                value.get("items").and_then(Value::as_array).into_iter().flatten().enumerate()
+            {
                 object(file, item, &format!("{prefix}items[{index}]."), line, parsed);
             }
         }
         "Pipeline" if group.is_empty() || group == PIPELINE_GROUP => {
             let position = Position { called: called(Kind::Pipeline), prefix, here, line };
-            keep(file, Pipeline::from_value(value), |pipeline| Object::Pipeline(Arc::new(pipeline)), position, parsed);
+            keep(
+                file,
+                Pipeline::from_value(value),
+                |pipeline| Object::Pipeline(Arc::new(pipeline)),
+                position,
+                parsed,
+            );
         }
         "Secret" if group.is_empty() => {
             let position = Position { called: called(Kind::Secret), prefix, here, line };
-            keep(file, Secret::from_value(value), |secret| Object::Secret(Arc::new(secret)), position, parsed);
+            keep(
+                file,
+                Secret::from_value(value),
+                |secret| Object::Secret(Arc::new(secret)),
+                position,
+                parsed,
+            );
         }
         "" => parsed.problems.push(Problem {
             severity: Severity::Error,
@@ -323,7 +373,10 @@ fn object(file: &Path, value: &Value, prefix: &str, line: &dyn Fn(&str) -> usize
             message: "is missing: expected Pipeline or Secret".to_owned(),
             object: None,
         }),
-        other => parsed.other.push((here, if group.is_empty() { other.to_owned() } else { format!("{other}.{group}") })),
+        other => parsed.other.push((
+            here,
+            if group.is_empty() { other.to_owned() } else { format!("{other}.{group}") },
+        )),
     }
 }
 
@@ -344,23 +397,37 @@ fn keep<T>(
 ) {
     let problem = |severity, error: FieldError, object: Option<ObjectId>| {
         let path = format!("{prefix}{}", error.path);
-        Problem { severity, file: Some(file.to_owned()), line: line(&path), path, message: error.message, object }
+        Problem {
+            severity,
+            file: Some(file.to_owned()),
+            line: line(&path),
+            path,
+            message: error.message,
+            object,
+        }
     };
     match loaded {
         Ok(loaded) => {
             let object = wrap(loaded.value);
             let id = ObjectId::of(object.key());
-            parsed.problems.extend(loaded.warnings.into_iter().map(|error| problem(Severity::Warning, error, Some(id.clone()))));
+            parsed.problems.extend(
+                loaded
+                    .warnings
+                    .into_iter()
+                    .map(|error| problem(Severity::Warning, error, Some(id.clone()))),
+            );
             let environments = match &object {
-                Object::Pipeline(pipeline) => {
-                    (0..pipeline.environments().len()).map(|index| line(&format!("{prefix}spec.environments[{index}]"))).collect()
-                }
+                Object::Pipeline(pipeline) => (0..pipeline.environments().len())
+                    .map(|index| line(&format!("{prefix}spec.environments[{index}]")))
+                    .collect(),
                 Object::Secret(_) => Arc::default(),
             };
             let place = Place { file: parsed.file(file), line: here, environments };
             parsed.objects.push(Arc::new(Found { object, place: Some(place) }));
         }
-        Err(errors) => parsed.problems.extend(errors.into_iter().map(|error| problem(Severity::Error, error, called.clone()))),
+        Err(errors) => parsed.problems.extend(
+            errors.into_iter().map(|error| problem(Severity::Error, error, called.clone())),
+        ),
     }
 }
 

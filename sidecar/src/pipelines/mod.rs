@@ -1,9 +1,11 @@
-//! Where Pipelines and Secrets come from: a watched folder, read into an immutable [`Snapshot`] that everybody shares.
+//! Where Pipelines and Secrets come from: a watched folder, read into an immutable [`Snapshot`]
+//! that everybody shares.
 //!
-//! - One object is one document. A file with any error keeps what it gave before; what else it defines is taken.
+//! - One object is one document. A file with any error keeps what it gave before; what else it
+//!   defines is taken.
 //! - The same kind, namespace and name twice is an error on both; the last good one stays.
-//! - Readers never wait: a [`Snapshot`] is replaced as a whole, and its version grows whenever a file
-//!   differs. Versions of one process are never those of another.
+//! - Readers never wait: a [`Snapshot`] is replaced as a whole, and its version grows whenever a
+//!   file differs. Versions of one process are never those of another.
 
 mod disk;
 mod files;
@@ -18,7 +20,8 @@ use std::{
 };
 
 use jiff::Timestamp;
-use lockgate_core::{pipeline::Pipeline, secret::Secret};
+use lockgate_core::pipeline::Pipeline;
+use lockgate_core::secret::Secret;
 use tokio::sync::watch as channel;
 
 use self::{
@@ -43,10 +46,13 @@ struct Shared {
 }
 
 impl Catalog {
-    /// Reads the folder and returns the handle with the task that follows its changes. The task ends only by an error.
+    /// Reads the folder and returns the handle with the task that follows its changes. The task
+    /// ends only by an error.
     ///
     /// Errors: the folder cannot be read. Errors in its files are [`Snapshot::problems`].
-    pub fn open(dir: &Path) -> io::Result<(Self, impl Future<Output = io::Result<()>> + Send + use<>)> {
+    pub fn open(
+        dir: &Path,
+    ) -> io::Result<(Self, impl Future<Output = io::Result<()>> + Send + use<>)> {
         let mut folder = Folder::new(dir.to_owned());
         std::fs::read_dir(dir)?;
         folder.read();
@@ -66,7 +72,9 @@ impl Catalog {
     }
 
     fn with(folder: Option<Mutex<Folder>>, snapshot: Snapshot) -> Self {
-        Self { shared: Arc::new(Shared { folder, current: channel::Sender::new(Arc::new(snapshot)) }) }
+        Self {
+            shared: Arc::new(Shared { folder, current: channel::Sender::new(Arc::new(snapshot)) }),
+        }
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -78,12 +86,14 @@ impl Catalog {
         self.shared.current.subscribe()
     }
 
-    /// Reads the folder now, before its watcher would. Blocks on the file system; unchanged files are not read again.
+    /// Reads the folder now, before its watcher would. Blocks on the file system; unchanged files
+    /// are not read again.
     pub fn reload_now(&self) -> Arc<Snapshot> {
         let Some(folder) = &self.shared.folder else { return self.snapshot() };
         let mut folder = lock(folder);
         if folder.read() {
-            let next = Snapshot::build(self.snapshot().version + 1, folder.objects(), folder.problems());
+            let next =
+                Snapshot::build(self.snapshot().version + 1, folder.objects(), folder.problems());
             self.shared.current.send_replace(Arc::new(next));
         }
         drop(folder);
@@ -93,16 +103,20 @@ impl Catalog {
     /// Replaces the values of a [`Catalog::fixed`]: what a test does when a key is rotated.
     pub fn replace(&self, pipelines: Vec<Pipeline>, secrets: Vec<Secret>) {
         let fresh = Self::fixed(pipelines, secrets).snapshot();
-        self.shared.current.send_modify(|current| *current = Arc::new(fresh.with_version(current.version + 1)));
+        self.shared
+            .current
+            .send_modify(|current| *current = Arc::new(fresh.with_version(current.version + 1)));
     }
 }
 
-/// A panic while the folder was read leaves it as it was before the last whole step: the next read repairs it.
+/// A panic while the folder was read leaves it as it was before the last whole step: the next read
+/// repairs it.
 fn lock(folder: &Mutex<Folder>) -> MutexGuard<'_, Folder> {
     folder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Microseconds of the start, so that a proxy's version from an earlier process is never taken for one of ours.
+/// Microseconds of the start, so that a proxy's version from an earlier process is never taken for
+/// one of ours.
 fn first_version() -> u64 {
     u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(1)
 }

@@ -7,13 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use lockgate_core::{
-    edge::Record,
-    endpoint::{Endpoint, PipelineKey},
-    key::Key,
-    pipeline::{Pipeline, Strategy, lint},
-    secret::Secret,
-};
+use lockgate_core::pipeline::{Pipeline, Strategy, lint};
+use lockgate_core::secret::Secret;
+use lockgate_edge::Record;
+use lockgate_edge::endpoint::{Endpoint, PipelineKey};
+use lockgate_edge::key::Key;
 use lockgate_forge::Repository;
 
 use serde_json::{Value, json};
@@ -43,7 +41,14 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn in_file(file: &Path, message: String) -> Self {
-        Self { severity: Severity::Error, file: Some(file.to_owned()), line: 0, path: String::new(), message, object: None }
+        Self {
+            severity: Severity::Error,
+            file: Some(file.to_owned()),
+            line: 0,
+            path: String::new(),
+            message,
+            object: None,
+        }
     }
 }
 
@@ -94,7 +99,8 @@ pub(super) struct Found {
     pub(super) place: Option<Place>,
 }
 
-/// What counts: each object once, in the order of kind, namespace and name. A clone shares the list.
+/// What counts: each object once, in the order of kind, namespace and name. A clone shares the
+/// list.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Objects(Arc<[Arc<Found>]>);
 
@@ -169,11 +175,15 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(super) fn build(version: u64, objects: Objects, problems: Vec<Problem>) -> Self {
-        let mut endpoints: Vec<Arc<Record>> = objects.pipelines().flat_map(|pipeline| endpoints(pipeline, &objects)).collect();
+        let mut endpoints: Vec<Arc<Record>> =
+            objects.pipelines().flat_map(|pipeline| endpoints(pipeline, &objects)).collect();
         endpoints.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
         let mut snapshot = Self { version, objects, endpoints: endpoints.into(), problems };
-        let addresses: Vec<Problem> =
-            snapshot.objects.pipelines().flat_map(|pipeline| addresses(pipeline, &snapshot.objects)).collect();
+        let addresses: Vec<Problem> = snapshot
+            .objects
+            .pipelines()
+            .flat_map(|pipeline| addresses(pipeline, &snapshot.objects))
+            .collect();
         snapshot.problems.extend(addresses);
         let findings = lint(snapshot.objects.pipelines().map(Arc::as_ref), |namespace, name| {
             snapshot.secret(namespace, name).map(Arc::as_ref)
@@ -195,7 +205,12 @@ impl Snapshot {
     }
 
     pub(super) fn with_version(&self, version: u64) -> Self {
-        Self { version, objects: self.objects.clone(), endpoints: self.endpoints.clone(), problems: self.problems.clone() }
+        Self {
+            version,
+            objects: self.objects.clone(),
+            endpoints: self.endpoints.clone(),
+            problems: self.problems.clone(),
+        }
     }
 
     pub fn pipeline(&self, key: &PipelineKey) -> Option<&Arc<Pipeline>> {
@@ -227,16 +242,21 @@ impl Snapshot {
     }
 
     /// The problems of one Pipeline, those of its Secrets left out.
-    pub fn problems_of<'a>(&'a self, pipeline: &'a PipelineKey) -> impl Iterator<Item = &'a Problem> {
+    pub fn problems_of<'a>(
+        &'a self,
+        pipeline: &'a PipelineKey,
+    ) -> impl Iterator<Item = &'a Problem> {
         self.problems.iter().filter(move |problem| {
-            problem
-                .object
-                .as_ref()
-                .is_some_and(|id| id.kind == Kind::Pipeline && id.namespace == pipeline.namespace() && id.name == pipeline.name())
+            problem.object.as_ref().is_some_and(|id| {
+                id.kind == Kind::Pipeline
+                    && id.namespace == pipeline.namespace()
+                    && id.name == pipeline.name()
+            })
         })
     }
 
-    /// The problems that belong to no Pipeline of this snapshot: files, Secrets, Pipelines that never loaded.
+    /// The problems that belong to no Pipeline of this snapshot: files, Secrets, Pipelines that
+    /// never loaded.
     pub fn other_problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.iter().filter(|problem| {
             let key = problem
@@ -248,26 +268,38 @@ impl Snapshot {
         })
     }
 
-    /// How many Pipelines are not as they are written, and how many files could not be read, counted together.
+    /// How many Pipelines are not as they are written, and how many files could not be read,
+    /// counted together.
     pub fn broken(&self) -> usize {
         let errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error);
         let broken: BTreeSet<_> = errors
             .filter(|problem| problem.object.as_ref().is_none_or(|id| id.kind == Kind::Pipeline))
-            .map(|problem| (problem.object.as_ref(), problem.object.is_none().then_some(&problem.file)))
+            .map(|problem| {
+                (problem.object.as_ref(), problem.object.is_none().then_some(&problem.file))
+            })
             .collect();
         broken.len()
     }
 }
 
-/// Pull requests into a repository that its forge cannot have. The other strategies' addresses are checked where they are read.
+/// Pull requests into a repository that its forge cannot have. The other strategies' addresses are
+/// checked where they are read.
 fn addresses(pipeline: &Pipeline, objects: &Objects) -> Vec<Problem> {
     let key = pipeline.key();
     let key = (Kind::Pipeline, key.namespace(), key.name());
     let place = objects.find(key).and_then(|found| found.place.as_ref());
     let mut problems: Vec<Problem> = Vec::new();
     for environment in pipeline.environments().iter().skip(1) {
-        let Some(Strategy::PullRequest(settings)) = pipeline.promotion_into(&environment.name).strategy else { continue };
-        let Err(error) = Repository::parse(settings.forge, &settings.url, settings.api_url.as_deref()) else { continue };
+        let Some(Strategy::PullRequest(settings)) =
+            pipeline.promotion_into(&environment.name).strategy
+        else {
+            continue;
+        };
+        let Err(error) =
+            Repository::parse(settings.forge, &settings.url, settings.api_url.as_deref())
+        else {
+            continue;
+        };
         let path = pipeline.strategy_path(&environment.name);
         // Several environments may share one strategy.
         if problems.iter().any(|problem| problem.path == path) {

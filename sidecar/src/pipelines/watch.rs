@@ -1,4 +1,5 @@
-//! Follows a folder: told by the kernel, and looking by itself now and then in case it was not told.
+//! Follows a folder: told by the kernel, and looking by itself now and then in case it was not
+//! told.
 
 use std::{
     future::Future,
@@ -17,9 +18,13 @@ use super::Catalog;
 
 /// Reads the folder again whenever something in it changed. Ends only by an error.
 ///
-/// The whole tree is watched, and a link that is exchanged (Kubernetes swaps `..data`) is an event in the folder that
-/// holds it. A watcher that cannot be made (no more inotify instances) is a warning: the poll goes on.
-pub(super) fn follow(catalog: Catalog, dir: PathBuf) -> impl Future<Output = io::Result<()>> + Send + use<> {
+/// The whole tree is watched, and a link that is exchanged (Kubernetes swaps `..data`) is an event
+/// in the folder that holds it. A watcher that cannot be made (no more inotify instances) is a
+/// warning: the poll goes on.
+pub(super) fn follow(
+    catalog: Catalog,
+    dir: PathBuf,
+) -> impl Future<Output = io::Result<()>> + Send + use<> {
     let (told, mut tell) = mpsc::channel(1);
     let watcher = watcher(&dir, told.clone());
     async move {
@@ -35,7 +40,9 @@ pub(super) fn follow(catalog: Catalog, dir: PathBuf) -> impl Future<Output = io:
                 () = time::sleep(POLL) => {}
             }
             let catalog = catalog.clone();
-            tokio::task::spawn_blocking(move || catalog.reload_now()).await.map_err(io::Error::other)?;
+            tokio::task::spawn_blocking(move || catalog.reload_now())
+                .await
+                .map_err(io::Error::other)?;
         }
     }
 }
@@ -48,8 +55,8 @@ fn watcher(dir: &Path, told: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
             tracing::trace!("a read of the pipelines folder is due already");
         }
     };
-    let made =
-        notify::recommended_watcher(handler).and_then(|mut watcher| watcher.watch(dir, RecursiveMode::Recursive).map(|()| watcher));
+    let made = notify::recommended_watcher(handler)
+        .and_then(|mut watcher| watcher.watch(dir, RecursiveMode::Recursive).map(|()| watcher));
     match made {
         Ok(watcher) => Some(watcher),
         Err(error) => {

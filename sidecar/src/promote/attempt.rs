@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lockgate_core::endpoint::PipelineKey;
 use lockgate_core::pipeline::{GitStrategy, PullRequest, Strategy, StrategyKind};
 use lockgate_core::promotion::{
-    Change, DoneDetail, Failure, FailureReason, Promotion, PromotionId, PullRequestRecord, State, Success,
+    Change, DoneDetail, Failure, FailureReason, Promotion, PromotionId, PullRequestRecord, State,
+    Success,
 };
 use lockgate_core::retry::{RetryPolicy, later};
+use lockgate_edge::endpoint::PipelineKey;
 
 use super::fault::Fault;
 use super::forges::Forges;
@@ -51,7 +52,8 @@ pub(super) enum Outcome {
     },
     /// Trying again may help.
     Passing { failure: Failure, retry_after: Option<Duration> },
-    /// Trying again cannot help before something changes; `base` is the tip of the base branch, where it was seen.
+    /// Trying again cannot help before something changes; `base` is the tip of the base branch,
+    /// where it was seen.
     Permanent { failure: Failure, base: Option<String> },
 }
 
@@ -84,22 +86,34 @@ impl Outcome {
     /// Sorts a failure by its reason.
     pub(super) fn failed(reason: FailureReason, message: impl Into<String>) -> Self {
         let failure = Failure { reason, message: message.into() };
-        if reason.is_permanent() { Self::Permanent { failure, base: None } } else { Self::Passing { failure, retry_after: None } }
+        if reason.is_permanent() {
+            Self::Permanent { failure, base: None }
+        } else {
+            Self::Passing { failure, retry_after: None }
+        }
     }
 }
 
-/// Runs one attempt from claim to conclusion. Does nothing if the promotion is not pending any more.
+/// Runs one attempt from claim to conclusion. Does nothing if the promotion is not pending any
+/// more.
 ///
 /// # Errors
 /// The claim's only: nothing has been done then. A conclusion is repeated until the store takes it.
 pub(super) async fn run(context: Arc<Context>, id: PromotionId) -> Result<(), StoreError> {
     let policy = context.settings.retry;
     let now = Timestamp::now();
-    let Some((before, claimed)) = context.store.transaction(move |tx| claim(tx, id, now, &policy)).await? else {
+    let Some((before, claimed)) =
+        context.store.transaction(move |tx| claim(tx, id, now, &policy)).await?
+    else {
         return Ok(());
     };
     if let State::Pending { attempts: 0, .. } = before.state {
-        context.metrics.phase(&claimed.pipeline, &claimed.to, Phase::Queue, since(before.taken_up_at, now));
+        context.metrics.phase(
+            &claimed.pipeline,
+            &claimed.to,
+            Phase::Queue,
+            since(before.taken_up_at, now),
+        );
     }
     // Untouched since it was made, so no earlier attempt can have left anything outside.
     let first = before.updated_at == before.created_at;
@@ -122,18 +136,28 @@ fn claim(
     Ok(Some((before, claimed)))
 }
 
-/// Chooses the strategy by what the Pipeline says now, not by what it said when the promotion began.
+/// Chooses the strategy by what the Pipeline says now, not by what it said when the promotion
+/// began.
 async fn carry_out(context: &Arc<Context>, promotion: &Promotion, first: bool) -> Outcome {
     let snapshot = context.catalog.snapshot();
     match work_of(&snapshot, promotion) {
-        Work::PullRequest(strategy) => pull_request::carry_out(context, &snapshot, promotion, *strategy, first).await,
-        Work::Git(strategy) => git::carry_out(context, &snapshot, promotion, &strategy, first).await,
+        Work::PullRequest(strategy) => {
+            pull_request::carry_out(context, &snapshot, promotion, *strategy, first).await
+        }
+        Work::Git(strategy) => {
+            git::carry_out(context, &snapshot, promotion, &strategy, first).await
+        }
         Work::Notification => match &context.notifier {
-            Ok(notifier) => notification::carry_out(notifier.as_ref(), promotion, Timestamp::now()).await,
+            Ok(notifier) => {
+                notification::carry_out(notifier.as_ref(), promotion, Timestamp::now()).await
+            }
             Err(message) => Outcome::failed(FailureReason::Internal, message),
         },
         Work::NotBuilt(kind) => Outcome::Passing {
-            failure: Failure { reason: FailureReason::UnsupportedStrategy, message: format!("strategy {kind} is not built yet") },
+            failure: Failure {
+                reason: FailureReason::UnsupportedStrategy,
+                message: format!("strategy {kind} is not built yet"),
+            },
             retry_after: None,
         },
         Work::Impossible(reason, message) => Outcome::failed(reason, message),
@@ -169,8 +193,14 @@ pub(super) async fn base_moved(
     seen: &str,
 ) -> Result<bool, Fault> {
     match work {
-        Work::PullRequest(strategy) => pull_request::base_moved(context, snapshot, promotion, strategy, seen).await,
-        Work::Git(strategy) => Job::new(context, snapshot, promotion, Site::from(strategy), false)?.base_moved(seen).await,
+        Work::PullRequest(strategy) => {
+            pull_request::base_moved(context, snapshot, promotion, strategy, seen).await
+        }
+        Work::Git(strategy) => {
+            Job::new(context, snapshot, promotion, Site::from(strategy), false)?
+                .base_moved(seen)
+                .await
+        }
         Work::Notification | Work::NotBuilt(_) | Work::Impossible(..) => Ok(false),
     }
 }
@@ -181,7 +211,10 @@ pub(super) fn work_of(snapshot: &Snapshot, promotion: &Promotion) -> Work {
 
 pub(super) fn work_into(snapshot: &Snapshot, key: &PipelineKey, environment: &str) -> Work {
     let Some(pipeline) = snapshot.pipeline(key) else {
-        return Work::Impossible(FailureReason::PipelineChanged, format!("pipeline {key} does not exist any more"));
+        return Work::Impossible(
+            FailureReason::PipelineChanged,
+            format!("pipeline {key} does not exist any more"),
+        );
     };
     if pipeline.environment(environment).is_none() {
         return Work::Impossible(
@@ -194,17 +227,30 @@ pub(super) fn work_into(snapshot: &Snapshot, key: &PipelineKey, environment: &st
         Some(Strategy::Git(strategy)) => Work::Git(strategy),
         Some(Strategy::Notification) => Work::Notification,
         Some(other @ Strategy::Webhook(_)) => Work::NotBuilt(other.kind()),
-        None => Work::Impossible(FailureReason::NoStrategy, format!("pipeline {key} has no promotion strategy for {environment}")),
+        None => Work::Impossible(
+            FailureReason::NoStrategy,
+            format!("pipeline {key} has no promotion strategy for {environment}"),
+        ),
     }
 }
 
-/// Writes the outcome, again and again while the store is in trouble: what was done outside must not be forgotten. Gives up when the store has ended for good; the next start repeats the attempt then.
-async fn conclude_for_sure(context: &Context, id: PromotionId, outcome: Outcome) -> Option<Promotion> {
+/// Writes the outcome, again and again while the store is in trouble: what was done outside must
+/// not be forgotten. Gives up when the store has ended for good; the next start repeats the attempt
+/// then.
+async fn conclude_for_sure(
+    context: &Context,
+    id: PromotionId,
+    outcome: Outcome,
+) -> Option<Promotion> {
     let (policy, first_look) = (context.settings.retry, context.settings.poll.min);
     let outcome = Arc::new(outcome);
     loop {
         let shared = Arc::clone(&outcome);
-        match context.store.transaction(move |tx| conclude(tx, id, &shared, Timestamp::now(), &policy, first_look)).await {
+        match context
+            .store
+            .transaction(move |tx| conclude(tx, id, &shared, Timestamp::now(), &policy, first_look))
+            .await
+        {
             Ok(concluded) => return concluded,
             Err(StoreError::Stopped) => return None,
             Err(error) => {
@@ -227,25 +273,37 @@ fn conclude(
     let change = match outcome {
         Outcome::Done { detail, .. } => Change::Succeeded(Success::Done(detail.clone())),
         Outcome::PullRequest { pull, incomplete, .. } => {
-            Change::Succeeded(Success::PullRequestOpen { pull: pull.clone(), incomplete: incomplete.clone() })
+            Change::Succeeded(Success::PullRequestOpen {
+                pull: pull.clone(),
+                incomplete: incomplete.clone(),
+            })
         }
-        Outcome::Passing { failure, retry_after } => Change::FailedPassing { failure: failure.clone(), retry_after: *retry_after },
+        Outcome::Passing { failure, retry_after } => {
+            Change::FailedPassing { failure: failure.clone(), retry_after: *retry_after }
+        }
         Outcome::Permanent { failure, .. } => Change::FailedPermanent(failure.clone()),
     };
     // Superseded while it ran: the newer one goes on from here, nothing to write.
     let Ok(concluded) = running.apply(change, now, policy) else { return Ok(None) };
     match outcome {
-        Outcome::Done { announce: Some(message), .. } => tx.append(&Entry::of(&concluded, now, ANNOUNCEMENT, message))?,
+        Outcome::Done { announce: Some(message), .. } => {
+            tx.append(&Entry::of(&concluded, now, ANNOUNCEMENT, message))?
+        }
         Outcome::Permanent { base: Some(base), .. } => tx.record_base(id, base)?,
         _ => {}
     }
     tx.update_promotion(concluded.clone(), "")?;
     match outcome {
         Outcome::PullRequest { ended: None, .. } => {
-            tx.schedule_look(id, &Look { at: later(now, first_look), pause: first_look, tag: None })?;
+            tx.schedule_look(
+                id,
+                &Look { at: later(now, first_look), pause: first_look, tag: None },
+            )?;
         }
         Outcome::PullRequest { ended: Some(ended), .. } => {
-            let Ok(ended) = concluded.apply(ended.clone().change(), now, policy) else { return Ok(Some(concluded)) };
+            let Ok(ended) = concluded.apply(ended.clone().change(), now, policy) else {
+                return Ok(Some(concluded));
+            };
             tx.update_promotion(ended.clone(), "")?;
             return Ok(Some(ended));
         }
@@ -260,7 +318,12 @@ pub(super) fn report(context: &Context, promotion: &Promotion) {
     let strategy = promotion.strategy.map_or("none", StrategyKind::as_str);
     let outcome = match &promotion.state {
         State::Done(detail) => {
-            context.metrics.phase(pipeline, to, Phase::Total, since(promotion.created_at, promotion.updated_at));
+            context.metrics.phase(
+                pipeline,
+                to,
+                Phase::Total,
+                since(promotion.created_at, promotion.updated_at),
+            );
             tracing::info!(promotion = %id, %pipeline, environment = %to, %version, commit = detail.commit, branch = detail.branch, "promotion done: {}", detail.message);
             PromotionOutcome::Done
         }
@@ -286,8 +349,9 @@ pub(super) fn report(context: &Context, promotion: &Promotion) {
             PromotionOutcome::Failed
         }
         State::Pending { next_attempt_at, last_error, .. } => {
-            let (reason, message) =
-                last_error.as_ref().map_or(("", ""), |failure| (failure.reason.as_str(), failure.message.as_str()));
+            let (reason, message) = last_error
+                .as_ref()
+                .map_or(("", ""), |failure| (failure.reason.as_str(), failure.message.as_str()));
             tracing::warn!(promotion = %id, %pipeline, environment = %to, %version, reason, next = %next_attempt_at, "promotion will be tried again: {message}");
             PromotionOutcome::Retried
         }

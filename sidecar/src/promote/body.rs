@@ -1,11 +1,12 @@
-//! The body of a pull request: first the original's metadata block, byte for byte, then what a reviewer wants to know.
+//! The body of a pull request: first the original's metadata block, byte for byte, then what a
+//! reviewer wants to know.
 
 use lockgate_core::naming::Destination;
 use lockgate_core::promotion::{Promotion, PromotionId};
 use lockgate_git::FileChange;
 
-/// The whole body, at most [`LONGEST`] characters. Texts that come from manifests or events are shown as code, so that nothing in
-/// them is a link, a mention or a command.
+/// The whole body, at most [`LONGEST`] characters. Texts that come from manifests or events are
+/// shown as code, so that nothing in them is a link, a mention or a command.
 pub(super) fn body(promotion: &Promotion, files: &[FileChange]) -> String {
     let destination = Destination::of(promotion);
     let event = &promotion.event;
@@ -26,10 +27,19 @@ pub(super) fn body(promotion: &Promotion, files: &[FileChange]) -> String {
     if let Some(approver) = &promotion.approved_by {
         text.push_str(&format!("- Approved by: {}\n", code(approver)));
     }
-    text.push_str(&format!("- Promotion: {}\n\n| file | line | old | new |\n| --- | --- | --- | --- |\n", mark(promotion.id)));
+    text.push_str(&format!(
+        "- Promotion: {}\n\n| file | line | old | new |\n| --- | --- | --- | --- |\n",
+        mark(promotion.id)
+    ));
     let mut left = files.len();
     for file in files {
-        let row = format!("| {} | {} | {} | {} |\n", code(&file.path), file.line, code(&file.old), code(&file.new));
+        let row = format!(
+            "| {} | {} | {} | {} |\n",
+            code(&file.path),
+            file.line,
+            code(&file.old),
+            code(&file.new)
+        );
         if text.chars().count() + row.chars().count() + 40 > LONGEST {
             text.push_str(&format!("\nand {left} more\n"));
             break;
@@ -45,7 +55,8 @@ pub(super) fn is_of(body: &str, promotion: PromotionId) -> bool {
     body.contains(&mark(promotion))
 }
 
-/// Whether two texts are the same to a forge: some change the ends of lines and drop white space at the end.
+/// Whether two texts are the same to a forge: some change the ends of lines and drop white space at
+/// the end.
 pub(super) fn same(one: &str, other: &str) -> bool {
     let lines = |text: &str| text.trim().replace("\r\n", "\n");
     lines(one) == lines(other)
@@ -57,7 +68,8 @@ fn mark(promotion: PromotionId) -> String {
 
 /// One line of code in Markdown, also inside a table.
 fn code(text: &str) -> String {
-    let shown: String = text.chars().take(LONGEST_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shown: String =
+        text.chars().take(LONGEST_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let shown = shown.replace('`', "'").replace('|', "\\|");
     let cut = if text.chars().nth(LONGEST_TEXT).is_some() { "…" } else { "" };
     if shown.trim().is_empty() { "(empty)".to_owned() } else { format!("`{shown}{cut}`") }
@@ -70,7 +82,13 @@ const LONGEST_TEXT: usize = 200;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "test code"
+    )]
 
     use lockgate_core::naming::parse_metadata_block;
     use serde_json::json;
@@ -117,7 +135,8 @@ mod tests {
 
     #[test]
     fn many_files_fit_into_the_smallest_forge() {
-        let files: Vec<FileChange> = (0..1000).map(|n| change(&format!("apps/prod-{n}.yaml"), "6.5.3")).collect();
+        let files: Vec<FileChange> =
+            (0..1000).map(|n| change(&format!("apps/prod-{n}.yaml"), "6.5.3")).collect();
         let text = body(&promotion(), &files);
         assert!(text.chars().count() <= 4000, "{}", text.chars().count());
         let rows = text.matches("| `apps/prod-").count();

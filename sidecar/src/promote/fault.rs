@@ -1,4 +1,5 @@
-//! Two tables: what went wrong in git, or on a forge → the reason that users see, and whether trying again can help.
+//! Two tables: what went wrong in git, or on a forge → the reason that users see, and whether
+//! trying again can help.
 
 use std::time::Duration;
 
@@ -27,12 +28,14 @@ impl Fault {
         Failure { reason: self.reason, message: self.message.clone() }
     }
 
-    /// `base` is the tip of the base branch, if it was seen: what is remembered of it is that, or that there was none to see, so that
-    /// any tip is another one.
+    /// `base` is the tip of the base branch, if it was seen: what is remembered of it is that, or
+    /// that there was none to see, so that any tip is another one.
     pub(super) fn into_outcome(self, base: Option<String>) -> Outcome {
         let missing = matches!(
             self.reason,
-            FailureReason::BaseBranchNotFound | FailureReason::RepositoryNotFound | FailureReason::UnsupportedRepository
+            FailureReason::BaseBranchNotFound
+                | FailureReason::RepositoryNotFound
+                | FailureReason::UnsupportedRepository
         );
         let base = base.or(self.base).or_else(|| missing.then(String::new));
         let failure = Failure { reason: self.reason, message: self.message };
@@ -60,7 +63,12 @@ impl From<GitError> for Fault {
 
 impl From<ForgeError> for Fault {
     fn from(error: ForgeError) -> Self {
-        Self { reason: reason_of_forge(&error.fault), message: error.to_string(), retry_after: error.retry_after(), base: None }
+        Self {
+            reason: reason_of_forge(&error.fault),
+            message: error.to_string(),
+            retry_after: error.retry_after(),
+            base: None,
+        }
     }
 }
 
@@ -87,13 +95,16 @@ fn reason_of(error: &GitError) -> FailureReason {
         GitError::BaseBranchNotFound { .. } => FailureReason::BaseBranchNotFound,
         GitError::PushRejected { .. } => FailureReason::PushRejected,
         GitError::InvalidManifest { .. } => FailureReason::InvalidManifest,
-        GitError::UnsupportedHash { .. } | GitError::ObjectTooLarge { .. } => FailureReason::UnsupportedRepository,
+        GitError::UnsupportedHash { .. } | GitError::ObjectTooLarge { .. } => {
+            FailureReason::UnsupportedRepository
+        }
         GitError::SigningFailed { .. } => FailureReason::SigningFailed,
         GitError::ProgramMissing { .. } => FailureReason::ProgramMissing,
     }
 }
 
-/// `Exists` and `NothingToMerge` are answers to [`lockgate_forge::Forge::create`] that the strategy understands; elsewhere they are refusals.
+/// `Exists` and `NothingToMerge` are answers to [`lockgate_forge::Forge::create`] that the strategy
+/// understands; elsewhere they are refusals.
 fn reason_of_forge(fault: &ForgeFault) -> FailureReason {
     match fault {
         ForgeFault::Unreachable(_) => FailureReason::Unreachable,
@@ -106,7 +117,9 @@ fn reason_of_forge(fault: &ForgeFault) -> FailureReason {
         ForgeFault::AuthenticationFailed => FailureReason::AuthenticationFailed,
         ForgeFault::PermissionDenied { .. } => FailureReason::PermissionDenied,
         ForgeFault::NotFound(_) => FailureReason::RepositoryNotFound,
-        ForgeFault::Exists | ForgeFault::NothingToMerge | ForgeFault::Invalid(_) => FailureReason::ForgeRefused,
+        ForgeFault::Exists | ForgeFault::NothingToMerge | ForgeFault::Invalid(_) => {
+            FailureReason::ForgeRefused
+        }
         ForgeFault::Unsupported(_) => FailureReason::UnsupportedStrategy,
         ForgeFault::Credentials(_) | ForgeFault::Connection(_) => FailureReason::SecretKeyMissing,
     }
@@ -114,7 +127,13 @@ fn reason_of_forge(fault: &ForgeFault) -> FailureReason {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "test code"
+    )]
 
     use super::*;
 
@@ -169,18 +188,29 @@ mod tests {
             ForgeFault::Connection(text()),
             ForgeFault::Protocol(text()),
         ] {
-            let error = ForgeError { operation: "create", place: "forge.example/org/repo".to_owned(), fault };
+            let error = ForgeError {
+                operation: "create",
+                place: "forge.example/org/repo".to_owned(),
+                fault,
+            };
             let reason = reason_of_forge(&error.fault);
             assert_eq!(reason.is_permanent(), !error.is_passing(), "{error:?}");
             let fault = Fault::from(error.clone());
             assert_eq!(fault.retry_after, error.retry_after());
-            assert!(fault.message.starts_with("create on forge.example/org/repo: "), "{}", fault.message);
+            assert!(
+                fault.message.starts_with("create on forge.example/org/repo: "),
+                "{}",
+                fault.message
+            );
         }
     }
 
     #[test]
     fn a_servers_retry_after_reaches_the_schedule() {
-        let outcome = Fault::from(GitError::Busy { status: 503, retry_after: Some(90) }).into_outcome(None);
-        assert!(matches!(outcome, Outcome::Passing { retry_after: Some(pause), .. } if pause == Duration::from_secs(90)));
+        let outcome =
+            Fault::from(GitError::Busy { status: 503, retry_after: Some(90) }).into_outcome(None);
+        assert!(
+            matches!(outcome, Outcome::Passing { retry_after: Some(pause), .. } if pause == Duration::from_secs(90))
+        );
     }
 }

@@ -1,13 +1,17 @@
 //! One look at an open pull request: merged, closed, or to be looked at again later.
 //!
-//! A look costs one request; where the forge has conditional ones, nothing but that. Its pauses grow from `forge.poll.min` to
-//! `forge.poll.max` while nothing happens. A look that fails changes nothing but the status and the pause: the pull request stays open until the forge says otherwise.
+//! A look costs one request; where the forge has conditional ones, nothing but that. Its pauses
+//! grow from `forge.poll.min` to `forge.poll.max` while nothing happens. A look that fails changes
+//! nothing but the status and the pause: the pull request stays open until the forge says
+//! otherwise.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use lockgate_core::pipeline::PullRequest as Strategy;
-use lockgate_core::promotion::{Change, Failure, FailureReason, Promotion, PromotionId, PullRequestRecord, State};
+use lockgate_core::promotion::{
+    Change, Failure, FailureReason, Promotion, PromotionId, PullRequestRecord, State,
+};
 use lockgate_core::retry::later;
 use lockgate_forge::Seen;
 
@@ -43,15 +47,19 @@ pub(super) async fn run(context: Arc<Context>, id: PromotionId) -> Result<(), St
     let (policy, seen) = (context.settings.retry, pull.clone());
     let written = context.store.transaction(move |tx| {
         let Some(current) = tx.promotion(id)? else { return Ok(None) };
-        let State::PullRequestOpen { pull, incomplete, unfollowed } = current.state.clone() else { return Ok(None) };
+        let State::PullRequestOpen { pull, incomplete, unfollowed } = current.state.clone() else {
+            return Ok(None);
+        };
         if pull.number != seen.number {
             return Ok(None);
         }
         let change = match found {
             Ok(Found::Ended(ended)) => ended.change(),
-            Ok(Found::Open { switched: Some((on, refused)), .. }) => {
-                Change::Followed { pull: PullRequestRecord { auto_merge: on, ..pull }, incomplete: refused, unfollowed: None }
-            }
+            Ok(Found::Open { switched: Some((on, refused)), .. }) => Change::Followed {
+                pull: PullRequestRecord { auto_merge: on, ..pull },
+                incomplete: refused,
+                unfollowed: None,
+            },
             Ok(_) => Change::Followed { pull, incomplete, unfollowed: None },
             Err(fault) => Change::Followed { pull, incomplete, unfollowed: Some(fault.failure()) },
         };
@@ -90,7 +98,10 @@ async fn look(
     let strategy = strategy(snapshot, promotion)?;
     let place = forges::open(context, snapshot, promotion.pipeline.namespace(), &strategy)?;
     if place.repository.to_string() != pull.repository {
-        let message = format!("the pipeline names {} now, the pull request is in {}", place.repository, pull.repository);
+        let message = format!(
+            "the pipeline names {} now, the pull request is in {}",
+            place.repository, pull.repository
+        );
         return Err(Fault::new(FailureReason::PipelineChanged, message));
     }
     // To switch merging on or off the whole pull request is needed.
@@ -100,16 +111,21 @@ async fn look(
         Seen::Changed { pull, tag } => match Ended::of(pull.state.clone()) {
             Some(ended) => Ok(Found::Ended(ended)),
             None => {
-                let switched = if to_switch { Some(switch(&place, &strategy, &pull).await) } else { None };
+                let switched =
+                    if to_switch { Some(switch(&place, &strategy, &pull).await) } else { None };
                 Ok(Found::Open { tag, switched })
             }
         },
     }
 }
 
-/// Switches once for each change of the Pipeline: what a person switches on the forge afterwards stays. What may work later is
-/// tried again by the next look.
-async fn switch(place: &Place, strategy: &Strategy, pull: &lockgate_forge::PullRequest) -> (bool, Option<Failure>) {
+/// Switches once for each change of the Pipeline: what a person switches on the forge afterwards
+/// stays. What may work later is tried again by the next look.
+async fn switch(
+    place: &Place,
+    strategy: &Strategy,
+    pull: &lockgate_forge::PullRequest,
+) -> (bool, Option<Failure>) {
     let on = strategy.auto_merge;
     if pull.auto_merge == Some(on) {
         return (on, None);
@@ -129,7 +145,10 @@ fn strategy(snapshot: &Snapshot, promotion: &Promotion) -> Result<Strategy, Faul
         Work::PullRequest(strategy) => Ok(*strategy),
         Work::Impossible(reason, message) => Err(Fault::new(reason, message)),
         Work::Git(_) | Work::Notification | Work::NotBuilt(_) => {
-            let message = format!("pipeline {} does not promote by pull request any more", promotion.pipeline);
+            let message = format!(
+                "pipeline {} does not promote by pull request any more",
+                promotion.pipeline
+            );
             Err(Fault::new(FailureReason::PipelineChanged, message))
         }
     }
@@ -141,7 +160,9 @@ fn next(context: &Context, last: &Look, found: &Result<Found, Fault>, now: Times
     let (pause, tag) = match found {
         Ok(Found::Unchanged) => (longer, last.tag.clone()),
         // A new tag: somebody is at work on it. Without tags that cannot be told.
-        Ok(Found::Open { tag, switched: None }) if tag.is_some() && *tag != last.tag => (poll.min, tag.clone()),
+        Ok(Found::Open { tag, switched: None }) if tag.is_some() && *tag != last.tag => {
+            (poll.min, tag.clone())
+        }
         Ok(Found::Open { tag, .. }) => (longer, tag.clone()),
         Ok(Found::Ended(_)) => (poll.max, None),
         Err(fault) if fault.reason.is_permanent() => (poll.max, None),

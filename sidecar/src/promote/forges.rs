@@ -1,5 +1,5 @@
-//! Clients of forges: who we are there, and one client per repository and Secret, so that connections and short-lived tokens live on
-//! from one look to the next.
+//! Clients of forges: who we are there, and one client per repository and Secret, so that
+//! connections and short-lived tokens live on from one look to the next.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,11 +21,17 @@ use crate::pipelines::Snapshot;
 #[derive(Clone)]
 pub struct Connect(Arc<Connector>);
 
-type Connector = dyn Fn(&Repository, Connection) -> Result<Box<dyn Forge>, ForgeError> + Send + Sync;
+type Connector =
+    dyn Fn(&Repository, Connection) -> Result<Box<dyn Forge>, ForgeError> + Send + Sync;
 
 impl Connect {
     /// Another way.
-    pub fn with(connector: impl Fn(&Repository, Connection) -> Result<Box<dyn Forge>, ForgeError> + Send + Sync + 'static) -> Self {
+    pub fn with(
+        connector: impl Fn(&Repository, Connection) -> Result<Box<dyn Forge>, ForgeError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
         Self(Arc::new(connector))
     }
 }
@@ -66,7 +72,12 @@ pub(super) struct Place {
 }
 
 /// The client for what a Pipeline says now. No request is made.
-pub(super) fn open(context: &Context, snapshot: &Snapshot, namespace: &str, strategy: &PullRequest) -> Result<Place, Fault> {
+pub(super) fn open(
+    context: &Context,
+    snapshot: &Snapshot,
+    namespace: &str,
+    strategy: &PullRequest,
+) -> Result<Place, Fault> {
     let repository = address(strategy, &context.settings.git.policy)?;
     let Some(name) = &strategy.secret_ref else {
         let message = "pull-request needs a secretRef: the Secret with a token for the forge";
@@ -96,7 +107,8 @@ pub(super) fn open(context: &Context, snapshot: &Snapshot, namespace: &str, stra
     Ok(Place { repository, forge, secret: Arc::clone(secret) })
 }
 
-/// The token goes to the API: an address of its own is as much subject to the installation's policy as that of the repository.
+/// The token goes to the API: an address of its own is as much subject to the installation's policy
+/// as that of the repository.
 fn address(strategy: &PullRequest, policy: &AddressPolicy) -> Result<Repository, Fault> {
     let invalid = |message: String| Fault::new(FailureReason::InvalidRepositoryUrl, message);
     RemoteUrl::parse(&strategy.url, policy)?;
@@ -120,9 +132,11 @@ fn connection(secret: &Secret, kind: Kind, metrics: &Metrics) -> Result<Connecti
     })
 }
 
-/// Flux's names and the original's `token`. The token goes before a password, which may be git's alone.
+/// Flux's names and the original's `token`. The token goes before a password, which may be git's
+/// alone.
 fn credentials(secret: &Secret, kind: Kind) -> Result<Credentials, Fault> {
-    let value = |key: &str| secret.get(key).map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());
+    let value =
+        |key: &str| secret.get(key).map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());
     let missing = |keys: &str| {
         let message = format!("Secret {}/{} has no {keys}", secret.namespace(), secret.name());
         Fault::new(FailureReason::SecretKeyMissing, message)
@@ -137,13 +151,19 @@ fn credentials(secret: &Secret, kind: Kind) -> Result<Credentials, Fault> {
             number.ok_or_else(|| missing(&format!("{key} that is a number")))
         };
         let (app, installation) = (number("githubAppID")?, number("githubAppInstallationID")?);
-        let private_key = value("githubAppPrivateKey").ok_or_else(|| missing("githubAppPrivateKey"))?;
-        return Ok(Credentials::App { app, installation, private_key: Sensitive::new(private_key) });
+        let private_key =
+            value("githubAppPrivateKey").ok_or_else(|| missing("githubAppPrivateKey"))?;
+        return Ok(Credentials::App {
+            app,
+            installation,
+            private_key: Sensitive::new(private_key),
+        });
     }
     match (value("username"), value("password")) {
-        (Some(username), Some(password)) => {
-            Ok(Credentials::Basic { username: String::from_utf8_lossy(username).into_owned(), password: Sensitive::new(password) })
-        }
+        (Some(username), Some(password)) => Ok(Credentials::Basic {
+            username: String::from_utf8_lossy(username).into_owned(),
+            password: Sensitive::new(password),
+        }),
         (None, Some(password)) => Ok(Credentials::Token(Sensitive::new(password))),
         (_, None) => Err(missing("token for the forge (nor a username and password)")),
     }
@@ -151,15 +171,23 @@ fn credentials(secret: &Secret, kind: Kind) -> Result<Credentials, Fault> {
 
 /// Whether the Secret is that of a GitHub App, and of nobody else.
 pub(super) fn is_app(secret: &Secret) -> bool {
-    secret.get("githubAppID").is_some() && ["token", "password"].iter().all(|key| secret.get(key).is_none())
+    secret.get("githubAppID").is_some()
+        && ["token", "password"].iter().all(|key| secret.get(key).is_none())
 }
 
-/// More are never needed at once by an installation of ordinary size; a client is made again in no time.
+/// More are never needed at once by an installation of ordinary size; a client is made again in no
+/// time.
 const MOST_CLIENTS: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "test code"
+    )]
 
     use serde_json::json;
 
@@ -170,7 +198,8 @@ mod tests {
         let token = |token: &str| Ok(Credentials::Token(Sensitive::new(token)));
         let basic = Credentials::Basic { username: "u".to_owned(), password: Sensitive::new("p") };
         let app = json!({"githubAppID": "7\n", "githubAppInstallationID": "8", "githubAppPrivateKey": "pem\n"});
-        let of_app = Credentials::App { app: 7, installation: 8, private_key: Sensitive::new("pem") };
+        let of_app =
+            Credentials::App { app: 7, installation: 8, private_key: Sensitive::new("pem") };
         for (kind, data, expected) in [
             (Kind::GitLab, json!({"token": "t\n"}), token("t")),
             (Kind::GitLab, json!({"token": "t", "username": "u", "password": "p"}), token("t")),
@@ -179,10 +208,22 @@ mod tests {
             (Kind::GitHub, app.clone(), Ok(of_app)),
             (Kind::GitHub, json!({"githubAppID": "x"}), Err("githubAppID that is a number")),
             (Kind::GitHub, json!({"githubAppID": "7"}), Err("githubAppInstallationID")),
-            (Kind::GitHub, json!({"githubAppID": "7", "githubAppInstallationID": "8"}), Err("githubAppPrivateKey")),
+            (
+                Kind::GitHub,
+                json!({"githubAppID": "7", "githubAppInstallationID": "8"}),
+                Err("githubAppPrivateKey"),
+            ),
             (Kind::GitLab, app, Err("token for the forge (nor a username and password)")),
-            (Kind::GitLab, json!({"username": "u"}), Err("token for the forge (nor a username and password)")),
-            (Kind::GitHub, json!({"identity": "i", "token": " "}), Err("token for the forge (nor a username and password)")),
+            (
+                Kind::GitLab,
+                json!({"username": "u"}),
+                Err("token for the forge (nor a username and password)"),
+            ),
+            (
+                Kind::GitHub,
+                json!({"identity": "i", "token": " "}),
+                Err("token for the forge (nor a username and password)"),
+            ),
         ] {
             let document = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "team", "name": "forge"}, "stringData": data});
             let secret = Secret::from_value(&document).unwrap().value;
@@ -194,7 +235,10 @@ mod tests {
 
     #[test]
     fn the_policy_of_addresses_holds_for_the_forges_interface_too() {
-        let policy = AddressPolicy { allow_insecure: Vec::new(), allowed_hosts: vec!["github.com".to_owned()] };
+        let policy = AddressPolicy {
+            allow_insecure: Vec::new(),
+            allowed_hosts: vec!["github.com".to_owned()],
+        };
         let strategy = |url: &str, api: Option<&str>| PullRequest {
             forge: Kind::GitHub,
             url: url.to_owned(),
@@ -206,9 +250,16 @@ mod tests {
             labels: Vec::new(),
             reviewers: Vec::new(),
         };
-        let reason = |url, api| address(&strategy(url, api), &policy).map(|_| ()).map_err(|fault| (fault.reason, fault.message));
+        let reason = |url, api| {
+            address(&strategy(url, api), &policy)
+                .map(|_| ())
+                .map_err(|fault| (fault.reason, fault.message))
+        };
         assert_eq!(reason("https://github.com/org/repo", None), Ok(()));
-        assert_eq!(reason("https://github.com/org/repo", Some("https://github.com/api/v3")), Ok(()));
+        assert_eq!(
+            reason("https://github.com/org/repo", Some("https://github.com/api/v3")),
+            Ok(())
+        );
         for (url, api, words) in [
             ("https://evil.example/org/repo", None, "git.allowedHosts"),
             ("https://github.com/org/repo", Some("https://evil.example/api"), "apiUrl: host"),

@@ -1,6 +1,8 @@
-//! Strategy `git`: a plain git server gets the promotion branch, or the commit on the base branch itself.
+//! Strategy `git`: a plain git server gets the promotion branch, or the commit on the base branch
+//! itself.
 //!
-//! Before anything is pushed, the promotion's own trailer is looked for: what an earlier attempt pushed before a crash is found, not made again.
+//! Before anything is pushed, the promotion's own trailer is looked for: what an earlier attempt
+//! pushed before a crash is found, not made again.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,7 +52,8 @@ pub(super) async fn carry_out(
     outcome
 }
 
-/// One commit on the tip of the base branch, pushed as the promotion branch, whatever that held of ours before.
+/// One commit on the tip of the base branch, pushed as the promotion branch, whatever that held of
+/// ours before.
 fn push_branch(job: &Job, mirror: &Mirror, base: &mut Option<String>) -> Result<DoneDetail, Fault> {
     let survey = job.survey(mirror)?;
     *base = Some(survey.base.to_string());
@@ -77,7 +80,11 @@ fn push_direct(job: &Job, mirror: &Mirror, base: &mut Option<String>) -> Result<
         let tip = job.base(mirror)?;
         *base = Some(tip.to_string());
         if let Some(found) = pushed_before(job, mirror, seen.as_ref(), &tip)? {
-            return Ok(done(Some(&found), branch, format!("{branch} has {}", job.promotion.version)));
+            return Ok(done(
+                Some(&found),
+                branch,
+                format!("{branch} has {}", job.promotion.version),
+            ));
         }
         let Some(commit) = job.commit(mirror, &tip)? else { return Ok(job.already()) };
         match job.push(mirror, branch, Some(&tip), &commit.id) {
@@ -86,15 +93,29 @@ fn push_direct(job: &Job, mirror: &Mirror, base: &mut Option<String>) -> Result<
             Err(error) => return Err(error.into()),
         }
     }
-    Err(lost.map_or_else(|| Fault::new(FailureReason::PushRace, format!("branch {branch} moves too fast")), Fault::from))
+    Err(lost.map_or_else(
+        || Fault::new(FailureReason::PushRace, format!("branch {branch} moves too fast")),
+        Fault::from,
+    ))
 }
 
-/// What an earlier attempt of this promotion pushed before its process died, in the history that `seen` does not have.
-fn pushed_before(job: &Job, mirror: &Mirror, seen: Option<&CommitId>, tip: &CommitId) -> Result<Option<CommitId>, Fault> {
+/// What an earlier attempt of this promotion pushed before its process died, in the history that
+/// `seen` does not have.
+fn pushed_before(
+    job: &Job,
+    mirror: &Mirror,
+    seen: Option<&CommitId>,
+    tip: &CommitId,
+) -> Result<Option<CommitId>, Fault> {
     if job.first && seen.is_none() {
         return Ok(None);
     }
-    Ok(mirror.find_commit_with_trailer(seen, tip, PROMOTION_TRAILER, &job.promotion.id.to_string())?)
+    Ok(mirror.find_commit_with_trailer(
+        seen,
+        tip,
+        PROMOTION_TRAILER,
+        &job.promotion.id.to_string(),
+    )?)
 }
 
 fn wrote(job: &Job, commit: &Commit) -> String {

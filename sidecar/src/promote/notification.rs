@@ -1,6 +1,8 @@
 //! Strategy `notification`: tells people and programs, changes nothing.
 //!
-//! The text of the message is an interface: guides for Jenkins, Tekton and GitHub parse it. Notification-controller drops metadata keys without a group's prefix, so each is sent twice, once as the original did and once prefixed.
+//! The text of the message is an interface: guides for Jenkins, Tekton and GitHub parse it.
+//! Notification-controller drops metadata keys without a group's prefix, so each is sent twice,
+//! once as the original did and once prefixed.
 
 use std::time::Duration;
 
@@ -26,25 +28,46 @@ impl Notifier {
     /// What reqwest says when TLS cannot be set up.
     pub fn new(address: &str, instance: &str) -> Result<Self, reqwest::Error> {
         // A redirect would carry the event somewhere nobody configured.
-        let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+        let client = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
         Ok(Self { client, address: address.to_owned(), instance: instance.to_owned() })
     }
 
     async fn post(&self, promotion: &Promotion, now: Timestamp) -> Result<(), Outcome> {
         let body = event_body(promotion, &self.instance, now);
-        let response = self.client.post(&self.address).json(&body).send().await.map_err(|error| unreachable(&error))?;
+        let response = self
+            .client
+            .post(&self.address)
+            .json(&body)
+            .send()
+            .await
+            .map_err(|error| unreachable(&error))?;
         let status = response.status();
         // 429 is notification-controller's own duplicate check: it has the event.
         if status.is_success() || status == reqwest::StatusCode::TOO_MANY_REQUESTS {
             return Ok(());
         }
-        let reason = if status.is_server_error() { FailureReason::ServerError } else { FailureReason::ReceiverRefused };
-        Err(Outcome::failed(reason, format!("notification-controller answered {}", status.as_u16())))
+        let reason = if status.is_server_error() {
+            FailureReason::ServerError
+        } else {
+            FailureReason::ReceiverRefused
+        };
+        Err(Outcome::failed(
+            reason,
+            format!("notification-controller answered {}", status.as_u16()),
+        ))
     }
 }
 
-/// Says that a version may go to an environment. Done once notification-controller has it, or at once where none is configured.
-pub(super) async fn carry_out(notifier: Option<&Notifier>, promotion: &Promotion, now: Timestamp) -> Outcome {
+/// Says that a version may go to an environment. Done once notification-controller has it, or at
+/// once where none is configured.
+pub(super) async fn carry_out(
+    notifier: Option<&Notifier>,
+    promotion: &Promotion,
+    now: Timestamp,
+) -> Outcome {
     if let Some(notifier) = notifier
         && let Err(outcome) = notifier.post(promotion, now).await
     {
@@ -55,11 +78,17 @@ pub(super) async fn carry_out(notifier: Option<&Notifier>, promotion: &Promotion
         promotion = %promotion.id, pipeline = %promotion.pipeline, environment = %promotion.to,
         version = %promotion.version, revision = %promotion.revision, "{text}"
     );
-    Outcome::Done { detail: DoneDetail { commit: None, branch: None, message: text.clone() }, announce: Some(text) }
+    Outcome::Done {
+        detail: DoneDetail { commit: None, branch: None, message: text.clone() },
+        announce: Some(text),
+    }
 }
 
 fn message(promotion: &Promotion) -> String {
-    format!("Promote pipeline {} to {} with version {}", promotion.pipeline, promotion.to, promotion.version)
+    format!(
+        "Promote pipeline {} to {} with version {}",
+        promotion.pipeline, promotion.to, promotion.version
+    )
 }
 
 fn event_body(promotion: &Promotion, instance: &str, now: Timestamp) -> Value {
@@ -87,9 +116,11 @@ fn event_body(promotion: &Promotion, instance: &str, now: Timestamp) -> Value {
     })
 }
 
-/// The address is the installation's own, yet a reader of the state need not see it: reqwest's text without it.
+/// The address is the installation's own, yet a reader of the state need not see it: reqwest's text
+/// without it.
 fn unreachable(error: &reqwest::Error) -> Outcome {
-    let reason = if error.is_timeout() { FailureReason::TimedOut } else { FailureReason::Unreachable };
+    let reason =
+        if error.is_timeout() { FailureReason::TimedOut } else { FailureReason::Unreachable };
     let message = if error.is_timeout() {
         "notification-controller did not answer in time"
     } else {
@@ -104,7 +135,13 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "test code"
+    )]
 
     use super::*;
 

@@ -1,4 +1,5 @@
-//! Whose branch is it? Decided from the messages of its commits; a pull request's body can tell more.
+//! Whose branch is it? Decided from the messages of its commits; a pull request's body can tell
+//! more.
 
 use lockgate_core::naming::{Destination, parse_trailers};
 use lockgate_core::promotion::{FailureReason, PromotionId};
@@ -15,7 +16,8 @@ pub(super) enum Claim {
     Ours(Option<PromotionId>),
     /// It belongs to another destination whose name happens to be the same: we take our other name.
     OfAnother(String),
-    /// Its tip is not ours, and the base branch has everything that is on it: nothing is lost when it is replaced.
+    /// Its tip is not ours, and the base branch has everything that is on it: nothing is lost when
+    /// it is replaced.
     Merged,
     /// A person, or a tool that we do not know, has committed to it.
     Foreign(Foreign),
@@ -26,7 +28,8 @@ pub(super) enum Claim {
 pub(super) struct Foreign {
     /// Somebody has committed on top of a commit of ours, or has amended it.
     pub(super) on_ours: bool,
-    /// Nothing on it need have been made by a person: each commit has the original's message, or there is only one.
+    /// Nothing on it need have been made by a person: each commit has the original's message, or
+    /// there is only one.
     pub(super) by_a_tool: bool,
 }
 
@@ -68,8 +71,9 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Of our names (the usual one, and the one after a collision) chooses the one to use. A branch that goes by the second one
-    /// is ours and stays so, also when the usual name has become free: its pull request may be open.
+    /// Of our names (the usual one, and the one after a collision) chooses the one to use. A branch
+    /// that goes by the second one is ours and stays so, also when the usual name has become free:
+    /// its pull request may be open.
     pub(super) fn choose(
         base: CommitId,
         names: Vec<String>,
@@ -84,21 +88,41 @@ impl Survey {
                 None => other = Some(name.clone()),
                 Some(head) => match claim(head)? {
                     Claim::OfAnother(_) => {}
-                    claim => return Ok(Self { base, branch: name.clone(), head: Some(*head), claim, other: None }),
+                    claim => {
+                        return Ok(Self {
+                            base,
+                            branch: name.clone(),
+                            head: Some(*head),
+                            claim,
+                            other: None,
+                        });
+                    }
                 },
             }
         }
         let Some((name, head)) = usual else {
-            return Err(Fault::new(FailureReason::Internal, "the promotion has no name for its branch"));
+            return Err(Fault::new(
+                FailureReason::Internal,
+                "the promotion has no name for its branch",
+            ));
         };
-        let Some(head) = head else { return Ok(Self { base, branch: name.clone(), head: None, claim: Claim::Free, other }) };
+        let Some(head) = head else {
+            return Ok(Self { base, branch: name.clone(), head: None, claim: Claim::Free, other });
+        };
         match (claim(head)?, other) {
-            (Claim::OfAnother(_), Some(other)) => Ok(Self { base, branch: other, head: None, claim: Claim::Free, other: None }),
+            (Claim::OfAnother(_), Some(other)) => {
+                Ok(Self { base, branch: other, head: None, claim: Claim::Free, other: None })
+            }
             (Claim::OfAnother(owner), None) => {
-                let message = format!("{} belongs to another promotion, the one into {owner}", branches(&names));
+                let message = format!(
+                    "{} belongs to another promotion, the one into {owner}",
+                    branches(&names)
+                );
                 Err(Fault::new(FailureReason::BranchModified, message))
             }
-            (claim, other) => Ok(Self { base, branch: name.clone(), head: Some(*head), claim, other }),
+            (claim, other) => {
+                Ok(Self { base, branch: name.clone(), head: Some(*head), claim, other })
+            }
         }
     }
 
@@ -111,7 +135,10 @@ impl Survey {
     /// The branch may not be pushed to.
     pub(super) fn modified(&self, pull_request: Option<&str>) -> Fault {
         let of = pull_request.map(|url| format!(" of {url}")).unwrap_or_default();
-        let message = format!("branch {}{of} has commits that are not lockgate's: merge or delete it", self.branch);
+        let message = format!(
+            "branch {}{of} has commits that are not lockgate's: merge or delete it",
+            self.branch
+        );
         Fault::new(FailureReason::BranchModified, message)
     }
 }
@@ -126,7 +153,13 @@ const ORIGINAL_MESSAGE: &str = "promoting version";
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "test code"
+    )]
 
     use super::*;
 
@@ -137,14 +170,19 @@ mod tests {
         let id: PromotionId = "0193f6a1-5b3c-7c21-8e0c-1f1d6f5f7c21".parse().unwrap();
         let foreign = || Claim::Foreign(Foreign::default());
         for (message, expected) in [
-            (format!("Promote\n\nLockgate-Promotion: {id}\nLockgate-Target: team-a/web/prod\n"), Claim::Ours(Some(id))),
+            (
+                format!("Promote\n\nLockgate-Promotion: {id}\nLockgate-Target: team-a/web/prod\n"),
+                Claim::Ours(Some(id)),
+            ),
             ("Promote\n\nLockgate-Target: team-a/web/prod\n".to_owned(), Claim::Ours(None)),
             (
                 format!("Promote\n\nLockgate-Promotion: {id}\nLockgate-Target: team/a-web/prod\n"),
                 Claim::OfAnother("team/a-web/prod".to_owned()),
             ),
             (
-                format!("Promote\n\nLockgate-Promotion: {id}\nLockgate-Target: team-a/web/prod/east/web\n"),
+                format!(
+                    "Promote\n\nLockgate-Promotion: {id}\nLockgate-Target: team-a/web/prod/east/web\n"
+                ),
                 Claim::OfAnother("team-a/web/prod/east/web".to_owned()),
             ),
             (format!("Promote\n\nLockgate-Promotion: {id}\n"), foreign()),
@@ -165,14 +203,25 @@ mod tests {
         let ours = "Promote\n\nLockgate-Target: team/web/prod";
         for (messages, expected) in [
             (&[][..], Claim::Merged),
-            (&["promoting version\n", "promoting version"][..], Claim::Foreign(Foreign { on_ours: false, by_a_tool: true })),
+            (
+                &["promoting version\n", "promoting version"][..],
+                Claim::Foreign(Foreign { on_ours: false, by_a_tool: true }),
+            ),
             (&["something else"][..], Claim::Foreign(Foreign { on_ours: false, by_a_tool: true })),
-            (&["a fix", "promoting version"][..], Claim::Foreign(Foreign { on_ours: false, by_a_tool: false })),
+            (
+                &["a fix", "promoting version"][..],
+                Claim::Foreign(Foreign { on_ours: false, by_a_tool: false }),
+            ),
             (&["a fix", ours][..], Claim::Foreign(Foreign { on_ours: true, by_a_tool: false })),
-            (&["promoting version", ours][..], Claim::Foreign(Foreign { on_ours: true, by_a_tool: false })),
+            (
+                &["promoting version", ours][..],
+                Claim::Foreign(Foreign { on_ours: true, by_a_tool: false }),
+            ),
         ] {
-            let ahead: Vec<Ahead> =
-                messages.iter().map(|message| Ahead { id: commit("1"), message: (*message).to_owned() }).collect();
+            let ahead: Vec<Ahead> = messages
+                .iter()
+                .map(|message| Ahead { id: commit("1"), message: (*message).to_owned() })
+                .collect();
             assert_eq!(Claim::of_commits(&ahead), expected, "{messages:?}");
         }
     }
@@ -200,10 +249,14 @@ mod tests {
         ] {
             let names = vec!["a".to_owned(), "b".to_owned()];
             let survey = Survey::choose(commit("0"), names, &[first, second], claim);
-            let got = survey.as_ref().map(|s| (s.branch.as_str(), s.claim.clone(), s.other.as_deref()));
+            let got =
+                survey.as_ref().map(|s| (s.branch.as_str(), s.claim.clone(), s.other.as_deref()));
             assert_eq!(got.map_err(|fault| fault.reason), expected, "{first:?} {second:?}");
         }
         let one = Survey::choose(commit("0"), vec!["a".to_owned()], &[Some(other)], claim);
-        assert_eq!(one.map_err(|fault| fault.reason).map(|s| s.branch), Err(FailureReason::BranchModified));
+        assert_eq!(
+            one.map_err(|fault| fault.reason).map(|s| s.branch),
+            Err(FailureReason::BranchModified)
+        );
     }
 }

@@ -4,9 +4,15 @@
 //! fetch, whose branch? ─▶ what pull request is there? ─▶ commit, push ─▶ open or update it ─▶ labels, reviewers, merging
 //! ```
 //!
-//! - **Nothing twice.** Branch and body name the destination and the promotion, so that an attempt after a crash finds what an earlier one left, whether or not that could be noted: it updates an open pull request, and takes the word of a person who has merged or closed it meanwhile.
-//! - **Nobody's work is lost.** A branch is replaced only if all of it is ours, the original's with its open pull request, or merged.
-//! - **Few requests.** A first attempt without a branch opens at once (1); one that finds a branch looks for its pull request first (2, or 3 where the forge knows of one that the search does not show). Labels, reviewers and merging take one more each where they are asked for and are not as asked.
+//! - **Nothing twice.** Branch and body name the destination and the promotion, so that an attempt
+//!   after a crash finds what an earlier one left, whether or not that could be noted: it updates
+//!   an open pull request, and takes the word of a person who has merged or closed it meanwhile.
+//! - **Nobody's work is lost.** A branch is replaced only if all of it is ours, the original's with
+//!   its open pull request, or merged.
+//! - **Few requests.** A first attempt without a branch opens at once (1); one that finds a branch
+//!   looks for its pull request first (2, or 3 where the forge knows of one that the search does
+//!   not show). Labels, reviewers and merging take one more each where they are asked for and are
+//!   not as asked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,12 +42,15 @@ pub(super) async fn carry_out(
     first: bool,
 ) -> Outcome {
     let begun = forges::open(context, snapshot, promotion.pipeline.namespace(), &strategy)
-        .and_then(|place| Ok((Job::new(context, snapshot, promotion, Site::from(&strategy), first)?, place)));
+        .and_then(|place| {
+            Ok((Job::new(context, snapshot, promotion, Site::from(&strategy), first)?, place))
+        });
     let (job, place) = match begun {
         Ok(both) => both,
         Err(fault) => return fault.into_outcome(None),
     };
-    let mut attempt = Attempt { job: Arc::new(job), place, strategy, base: None, spent: Spent::default() };
+    let mut attempt =
+        Attempt { job: Arc::new(job), place, strategy, base: None, spent: Spent::default() };
     let outcome = match attempt.run().await {
         Ok(outcome) => outcome,
         Err(fault) => fault.into_outcome(attempt.base),
@@ -147,14 +156,18 @@ impl Attempt {
         timed(&mut self.spent.git, self.job.blocking(work)).await
     }
 
-    /// Looks for our pull request as far as one can be there. May move the survey to our other branch name.
+    /// Looks for our pull request as far as one can be there. May move the survey to our other
+    /// branch name.
     async fn existing(&mut self, survey: &mut Survey) -> Result<Existing, Fault> {
         let id = self.job.promotion.id;
         loop {
             match survey.claim.clone() {
                 Claim::Free if self.job.first => return Ok(Existing::None),
                 Claim::Ours(_) | Claim::Merged if self.job.first => {
-                    return Ok(self.find_open(&survey.branch).await?.map_or(Existing::None, Existing::Open));
+                    return Ok(self
+                        .find_open(&survey.branch)
+                        .await?
+                        .map_or(Existing::None, Existing::Open));
                 }
                 Claim::Foreign(foreign) => {
                     let newest = self.find_newest(&survey.branch).await?;
@@ -169,29 +182,47 @@ impl Attempt {
                             });
                         }
                         // The original's.
-                        Some(pull) if pull.state == State::Open && ours && foreign.by_a_tool => return Ok(Existing::Open(pull)),
+                        Some(pull) if pull.state == State::Open && ours && foreign.by_a_tool => {
+                            return Ok(Existing::Open(pull));
+                        }
                         // The original's, for another destination with the same name.
-                        Some(pull) if pull.state == State::Open && owner.is_some() && !ours && !foreign.on_ours => {
-                            *survey = survey.elsewhere().ok_or_else(|| survey.modified(Some(&pull.url)))?;
+                        Some(pull)
+                            if pull.state == State::Open
+                                && owner.is_some()
+                                && !ours
+                                && !foreign.on_ours =>
+                        {
+                            *survey = survey
+                                .elsewhere()
+                                .ok_or_else(|| survey.modified(Some(&pull.url)))?;
                         }
                         // Squashed or rebased: the base branch has it all, as other commits.
-                        Some(pull) if matches!(pull.state, State::Merged { .. }) && is_head(&pull, survey) => {
+                        Some(pull)
+                            if matches!(pull.state, State::Merged { .. })
+                                && is_head(&pull, survey) =>
+                        {
                             return Ok(Existing::None);
                         }
                         newest => {
                             let open = newest.filter(|pull| pull.state == State::Open);
-                            return Err(survey.modified(open.as_ref().map(|pull| pull.url.as_str())));
+                            return Err(
+                                survey.modified(open.as_ref().map(|pull| pull.url.as_str()))
+                            );
                         }
                     }
                 }
                 claim => {
                     let pushed = claim == Claim::Ours(Some(id));
-                    let Some(pull) = self.find_newest(&survey.branch).await? else { return Ok(Existing::None) };
+                    let Some(pull) = self.find_newest(&survey.branch).await? else {
+                        return Ok(Existing::None);
+                    };
                     let written = is_of(&pull.body, id);
                     return Ok(match Ended::of(pull.state.clone()) {
                         None if written && pushed => Existing::Finished(pull),
                         None => Existing::Open(pull),
-                        Some(ended) if written || (pushed && is_head(&pull, survey)) => Existing::Ended(pull, ended),
+                        Some(ended) if written || (pushed && is_head(&pull, survey)) => {
+                            Existing::Ended(pull, ended)
+                        }
                         Some(_) => Existing::None,
                     });
                 }
@@ -199,7 +230,8 @@ impl Attempt {
         }
     }
 
-    /// The pull request with its title and body, and whether it is new; `None` where the branch has nothing to merge.
+    /// The pull request with its title and body, and whether it is new; `None` where the branch has
+    /// nothing to merge.
     async fn publish(
         &mut self,
         branch: &str,
@@ -207,7 +239,10 @@ impl Attempt {
         open: Option<PullRequest>,
     ) -> Result<Option<(PullRequest, bool)>, Fault> {
         let promotion = &self.job.promotion;
-        let edit = Edit { title: self.job.destination().title(&promotion.version), body: body(promotion, &commit.files) };
+        let edit = Edit {
+            title: self.job.destination().title(&promotion.version),
+            body: body(promotion, &commit.files),
+        };
         let forge = Arc::clone(&self.place.forge);
         let open = match open {
             Some(pull) => pull,
@@ -222,8 +257,11 @@ impl Attempt {
                     Ok(pull) => return Ok(Some((pull, true))),
                     Err(ForgeError { fault: ForgeFault::NothingToMerge, .. }) => return Ok(None),
                     Err(error @ ForgeError { fault: ForgeFault::Exists, .. }) => {
-                        // It may have been closed between the two questions: then there is none the next time.
-                        self.find_open(branch).await?.ok_or_else(|| Fault::new(FailureReason::Conflict, error.to_string()))?
+                        // It may have been closed between the two questions: then there is none the
+                        // next time.
+                        self.find_open(branch)
+                            .await?
+                            .ok_or_else(|| Fault::new(FailureReason::Conflict, error.to_string()))?
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -235,25 +273,43 @@ impl Attempt {
         Ok(Some((timed(&mut self.spent.forge, forge.update(open.number, &edit)).await?, false)))
     }
 
-    /// Labels, reviewers and merging. What the forge refuses for good is noted, and the promotion goes on: the pull request is there.
-    async fn finish(&mut self, pull: PullRequest, commit: String, created: bool) -> Result<Outcome, Fault> {
+    /// Labels, reviewers and merging. What the forge refuses for good is noted, and the promotion
+    /// goes on: the pull request is there.
+    async fn finish(
+        &mut self,
+        pull: PullRequest,
+        commit: String,
+        created: bool,
+    ) -> Result<Outcome, Fault> {
         let forge = Arc::clone(&self.place.forge);
         let strategy = &self.strategy;
         let mut refused = Vec::new();
-        let missing: Vec<String> = strategy.labels.iter().filter(|label| !pull.labels.contains(label)).cloned().collect();
+        let missing: Vec<String> =
+            strategy.labels.iter().filter(|label| !pull.labels.contains(label)).cloned().collect();
         if !missing.is_empty() {
-            note(timed(&mut self.spent.forge, forge.add_labels(pull.number, &missing)).await, &mut refused)?;
+            note(
+                timed(&mut self.spent.forge, forge.add_labels(pull.number, &missing)).await,
+                &mut refused,
+            )?;
         }
         // Those who have approved an earlier version are to see this one.
         if !strategy.reviewers.is_empty() {
-            let asked = timed(&mut self.spent.forge, forge.request_reviewers(pull.number, &strategy.reviewers)).await;
+            let asked = timed(
+                &mut self.spent.forge,
+                forge.request_reviewers(pull.number, &strategy.reviewers),
+            )
+            .await;
             note(asked, &mut refused)?;
         }
         let on = strategy.auto_merge;
         let mut record = self.record(&pull, commit);
         let as_asked = pull.auto_merge == Some(on) || (!on && created);
         if !as_asked {
-            let set = timed(&mut self.spent.forge, forge.set_auto_merge(&pull, on, strategy.merge_method)).await;
+            let set = timed(
+                &mut self.spent.forge,
+                forge.set_auto_merge(&pull, on, strategy.merge_method),
+            )
+            .await;
             if let Err(error) = if on { set } else { off(set) } {
                 // Some forges cannot say at once whether they can merge: the next look asks again.
                 record.auto_merge = if error.is_passing() { !on } else { on };
@@ -266,7 +322,11 @@ impl Attempt {
     fn ended(&self, survey: &Survey, pull: PullRequest, ended: Ended) -> Outcome {
         let tip = survey.head.as_ref().map(ToString::to_string);
         let commit = pull.head_commit.clone().or(tip).unwrap_or_default();
-        Outcome::PullRequest { pull: self.record(&pull, commit), incomplete: None, ended: Some(ended) }
+        Outcome::PullRequest {
+            pull: self.record(&pull, commit),
+            incomplete: None,
+            ended: Some(ended),
+        }
     }
 
     fn record(&self, pull: &PullRequest, commit: String) -> PullRequestRecord {
@@ -281,7 +341,8 @@ impl Attempt {
         }
     }
 
-    /// The base branch has the version. A pull request for another one that is still open must not stay unmentioned.
+    /// The base branch has the version. A pull request for another one that is still open must not
+    /// stay unmentioned.
     fn already(&self, open: Option<&PullRequest>) -> DoneDetail {
         let mut detail = self.job.already();
         if let Some(pull) = open {
@@ -292,18 +353,24 @@ impl Attempt {
 
     fn nothing_to_merge(&self, branch: &str, commit: &Commit) -> Outcome {
         let message = format!("{} has everything that {branch} has", self.strategy.base_branch);
-        let detail = DoneDetail { commit: Some(commit.id.to_string()), branch: Some(branch.to_owned()), message };
+        let detail = DoneDetail {
+            commit: Some(commit.id.to_string()),
+            branch: Some(branch.to_owned()),
+            message,
+        };
         Outcome::Done { detail, announce: None }
     }
 
     async fn find_open(&mut self, branch: &str) -> Result<Option<PullRequest>, Fault> {
         let forge = Arc::clone(&self.place.forge);
-        Ok(timed(&mut self.spent.forge, forge.find_open(branch, &self.strategy.base_branch)).await?)
+        Ok(timed(&mut self.spent.forge, forge.find_open(branch, &self.strategy.base_branch))
+            .await?)
     }
 
     async fn find_newest(&mut self, branch: &str) -> Result<Option<PullRequest>, Fault> {
         let forge = Arc::clone(&self.place.forge);
-        Ok(timed(&mut self.spent.forge, forge.find_newest(branch, &self.strategy.base_branch)).await?)
+        Ok(timed(&mut self.spent.forge, forge.find_newest(branch, &self.strategy.base_branch))
+            .await?)
     }
 }
 

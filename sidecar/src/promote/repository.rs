@@ -1,7 +1,9 @@
-//! The repository of a promotion: where it is, whose branches are whose, and the commit that carries the version.
+//! The repository of a promotion: where it is, whose branches are whose, and the commit that
+//! carries the version.
 //!
-//! Shared by every strategy that writes to git. The commit is always made on the tip of the base branch that was just fetched, so a
-//! promotion branch never carries old history. Everything on a mirror blocks.
+//! Shared by every strategy that writes to git. The commit is always made on the tip of the base
+//! branch that was just fetched, so a promotion branch never carries old history. Everything on a
+//! mirror blocks.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,7 +14,8 @@ use lockgate_core::pipeline::{GitStrategy, PullRequest};
 use lockgate_core::promotion::{DoneDetail, FailureReason, Promotion};
 use lockgate_core::secret::{Secret, Sensitive};
 use lockgate_git::{
-    Ahead, Commit, CommitId, CommitMeta, CommitOutcome, Credentials, GitError, Marker, Mirror, Remote, RemoteUrl, Search,
+    Ahead, Commit, CommitId, CommitMeta, CommitOutcome, Credentials, GitError, Marker, Mirror,
+    Remote, RemoteUrl, Search,
 };
 
 use super::GitSettings;
@@ -52,19 +55,27 @@ pub(super) struct Site {
 
 impl From<&GitStrategy> for Site {
     fn from(strategy: &GitStrategy) -> Self {
-        Self { url: strategy.url.clone(), base_branch: strategy.base_branch.clone(), secret_ref: strategy.secret_ref.clone() }
+        Self {
+            url: strategy.url.clone(),
+            base_branch: strategy.base_branch.clone(),
+            secret_ref: strategy.secret_ref.clone(),
+        }
     }
 }
 
 impl From<&PullRequest> for Site {
     fn from(strategy: &PullRequest) -> Self {
-        Self { url: strategy.url.clone(), base_branch: strategy.base_branch.clone(), secret_ref: strategy.secret_ref.clone() }
+        Self {
+            url: strategy.url.clone(),
+            base_branch: strategy.base_branch.clone(),
+            secret_ref: strategy.secret_ref.clone(),
+        }
     }
 }
 
 impl Site {
-    /// Attempts with the same lane do not run at the same time. Spellings of one repository that are not equal only lose speed:
-    /// mirrors take turns and pushes compare and swap.
+    /// Attempts with the same lane do not run at the same time. Spellings of one repository that
+    /// are not equal only lose speed: mirrors take turns and pushes compare and swap.
     pub(super) fn lane(&self) -> String {
         let url = self.url.trim().trim_end_matches('/');
         url.strip_suffix(".git").unwrap_or(url).to_owned()
@@ -72,10 +83,17 @@ impl Site {
 }
 
 /// The Secret of a name, in the namespace of the promotion's pipeline.
-pub(super) fn secret_of<'a>(snapshot: &'a Snapshot, namespace: &str, name: &str) -> Result<&'a Arc<Secret>, Fault> {
-    snapshot
-        .secret(namespace, name)
-        .ok_or_else(|| Fault::new(FailureReason::SecretMissing, format!("Secret {namespace}/{name} does not exist")))
+pub(super) fn secret_of<'a>(
+    snapshot: &'a Snapshot,
+    namespace: &str,
+    name: &str,
+) -> Result<&'a Arc<Secret>, Fault> {
+    snapshot.secret(namespace, name).ok_or_else(|| {
+        Fault::new(
+            FailureReason::SecretMissing,
+            format!("Secret {namespace}/{name} does not exist"),
+        )
+    })
 }
 
 /// One promotion with everything that work on its repository needs.
@@ -159,12 +177,13 @@ impl Job {
         Survey::choose(branches.base, names, &branches.heads, claim)
     }
 
-    /// The claim to a branch that is a commit of ours and what a forge adds when somebody updates it from the base branch: merges that
-    /// change nothing else.
+    /// The claim to a branch that is a commit of ours and what a forge adds when somebody updates
+    /// it from the base branch: merges that change nothing else.
     fn updated(&self, mirror: &Mirror, ahead: &[Ahead]) -> Result<Option<Claim>, Fault> {
         let destination = self.destination();
         let of = |commit: &Ahead| Claim::of_message(&commit.message, &destination);
-        let (ours, others): (Vec<&Ahead>, Vec<&Ahead>) = ahead.iter().partition(|commit| matches!(of(commit), Claim::Ours(_)));
+        let (ours, others): (Vec<&Ahead>, Vec<&Ahead>) =
+            ahead.iter().partition(|commit| matches!(of(commit), Claim::Ours(_)));
         let [ours] = ours.as_slice() else { return Ok(None) };
         if !self.is_untouched(mirror, &ours.id, &ours.message)? {
             return Ok(None);
@@ -200,7 +219,13 @@ impl Job {
         Ok(Arc::new(self).blocking(look).await?.to_string() != seen)
     }
 
-    pub(super) fn push(&self, mirror: &Mirror, branch: &str, expected: Option<&CommitId>, new: &CommitId) -> Result<(), GitError> {
+    pub(super) fn push(
+        &self,
+        mirror: &Mirror,
+        branch: &str,
+        expected: Option<&CommitId>,
+        new: &CommitId,
+    ) -> Result<(), GitError> {
         mirror.push(&self.remote, branch, expected, new)
     }
 
@@ -231,7 +256,8 @@ impl Job {
 
     fn no_marker(&self, markers: &[Marker], search: &Search) -> Fault {
         let names: Vec<String> = markers.iter().map(ToString::to_string).collect();
-        let mut message = format!("no marker {} on branch {}", names.join(" or "), self.base_branch);
+        let mut message =
+            format!("no marker {} on branch {}", names.join(" or "), self.base_branch);
         for skipped in search.skipped.iter().take(SKIPPED_SHOWN) {
             let line = skipped.line.map(|line| format!(":{line}")).unwrap_or_default();
             message.push_str(&format!("; passed over {}{line}: {}", skipped.path, skipped.reason));
@@ -241,11 +267,20 @@ impl Job {
 
     /// The result where the base branch has the version.
     pub(super) fn already(&self) -> DoneDetail {
-        DoneDetail { commit: None, branch: None, message: format!("already at {}", self.promotion.version) }
+        DoneDetail {
+            commit: None,
+            branch: None,
+            message: format!("already at {}", self.promotion.version),
+        }
     }
 }
 
-fn remote(snapshot: &Snapshot, promotion: &Promotion, site: &Site, settings: &GitSettings) -> Result<Remote, Fault> {
+fn remote(
+    snapshot: &Snapshot,
+    promotion: &Promotion,
+    site: &Site,
+    settings: &GitSettings,
+) -> Result<Remote, Fault> {
     let url = RemoteUrl::parse(&site.url, &settings.policy)?;
     let Some(name) = &site.secret_ref else { return Ok(Remote::new(url, Credentials::None)) };
     let secret = secret_of(snapshot, promotion.pipeline.namespace(), name)?;
@@ -256,34 +291,47 @@ fn remote(snapshot: &Snapshot, promotion: &Promotion, site: &Site, settings: &Gi
     Ok(remote)
 }
 
-/// Flux's names. White space around a value that goes into a header is never meant: `echo` leaves a newline there.
+/// Flux's names. White space around a value that goes into a header is never meant: `echo` leaves a
+/// newline there.
 fn credentials(secret: &Secret, url: &RemoteUrl) -> Result<Credentials, Fault> {
     let missing = |keys: &str| {
         let message = format!("Secret {}/{} has no {keys}", secret.namespace(), secret.name());
         Err(Fault::new(FailureReason::SecretKeyMissing, message))
     };
-    let value = |key: &str| secret.get(key).map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());
+    let value =
+        |key: &str| secret.get(key).map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());
     let address = url.to_string();
     if address.starts_with("file:") {
         return Ok(Credentials::None);
     }
     if address.starts_with("ssh:") {
         return match (secret.get("identity"), secret.get("known_hosts")) {
-            (Some(identity), Some(hosts)) => {
-                Ok(Credentials::Ssh { identity: Sensitive::new(identity), known_hosts: hosts.to_vec() })
-            }
+            (Some(identity), Some(hosts)) => Ok(Credentials::Ssh {
+                identity: Sensitive::new(identity),
+                known_hosts: hosts.to_vec(),
+            }),
             (None, _) => missing("identity"),
             (_, None) => missing("known_hosts"),
         };
     }
     match (value("username"), value("password"), value("token")) {
         (Some(username), Some(password), _) | (Some(username), None, Some(password)) => {
-            Ok(Credentials::Basic { username: String::from_utf8_lossy(username).into_owned(), password: Sensitive::new(password) })
+            Ok(Credentials::Basic {
+                username: String::from_utf8_lossy(username).into_owned(),
+                password: Sensitive::new(password),
+            })
         }
-        (None, Some(token), None) | (None, _, Some(token)) => Ok(Credentials::Token(Sensitive::new(token))),
+        (None, Some(token), None) | (None, _, Some(token)) => {
+            Ok(Credentials::Token(Sensitive::new(token)))
+        }
         (Some(_), None, None) => missing("password or token"),
-        // An App's password for git is asked of the forge, and a Secret with nothing but a CA or a proxy is a public repository's.
-        (None, None, None) if ["githubAppID", "caFile", "ca.crt", "proxy"].iter().any(|key| secret.get(key).is_some()) => {
+        // An App's password for git is asked of the forge, and a Secret with nothing but a CA or a
+        // proxy is a public repository's.
+        (None, None, None)
+            if ["githubAppID", "caFile", "ca.crt", "proxy"]
+                .iter()
+                .any(|key| secret.get(key).is_some()) =>
+        {
             Ok(Credentials::None)
         }
         (None, None, None) => missing("username and password, nor a token"),
@@ -297,7 +345,13 @@ const MOST_AHEAD: usize = 1000;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "test code"
+    )]
 
     use lockgate_git::AddressPolicy;
     use serde_json::json;
@@ -307,7 +361,10 @@ mod tests {
     #[test]
     fn credentials_come_from_fluxs_keys_and_what_is_missing_is_named() {
         let basic = |username: &str, password: &str| {
-            Ok(Credentials::Basic { username: username.to_owned(), password: Sensitive::new(password) })
+            Ok(Credentials::Basic {
+                username: username.to_owned(),
+                password: Sensitive::new(password),
+            })
         };
         let token = |token: &str| Ok(Credentials::Token(Sensitive::new(token)));
         let missing = |text: &str| Err(text.to_owned());
@@ -325,13 +382,15 @@ mod tests {
             (
                 ssh,
                 json!({"identity": "i\n", "known_hosts": "h\n"}),
-                Ok(Credentials::Ssh { identity: Sensitive::new("i\n"), known_hosts: b"h\n".to_vec() }),
+                Ok(Credentials::Ssh {
+                    identity: Sensitive::new("i\n"),
+                    known_hosts: b"h\n".to_vec(),
+                }),
             ),
             (ssh, json!({"identity": "i"}), missing("known_hosts")),
             (ssh, json!({"username": "u", "password": "p"}), missing("identity")),
         ] {
-            let document =
-                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "team", "name": "git"}, "stringData": data});
+            let document = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "team", "name": "git"}, "stringData": data});
             let secret = Secret::from_value(&document).unwrap().value;
             let url = RemoteUrl::parse(url, &AddressPolicy::default()).unwrap();
             let got = credentials(&secret, &url).map_err(|fault| fault.message);

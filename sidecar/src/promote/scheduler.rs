@@ -1,17 +1,21 @@
 //! Chooses what runs when.
 //!
-//! One task. It looks for work when it is woken, when the next attempt or the next look at a pull request is due, when one of these has ended, when Pipelines or Secrets change, and now and then for base branches that have moved.
+//! One task. It looks for work when it is woken, when the next attempt or the next look at a pull
+//! request is due, when one of these has ended, when Pipelines or Secrets change, and now and then
+//! for base branches that have moved.
 //!
-//! Looks are not attempts: they have tasks of their own, at most one per repository, and none begins in a repository while an attempt works there, so that a token is not used by two at once for long.
+//! Looks are not attempts: they have tasks of their own, at most one per repository, and none
+//! begins in a repository while an attempt works there, so that a token is not used by two at once
+//! for long.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lockgate_core::endpoint::PipelineKey;
 use lockgate_core::promotion::{Change, Promotion, PromotionId};
 use lockgate_core::retry::later;
+use lockgate_edge::endpoint::PipelineKey;
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -60,12 +64,27 @@ impl Runner {
         wake: Arc<Notify>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let notifier = settings.notification.as_ref().map(|address| Notifier::new(address, &instance())).transpose();
-        let notifier = notifier.map_err(|error| format!("the HTTP client for notifications does not start: {error}"));
+        let notifier = settings
+            .notification
+            .as_ref()
+            .map(|address| Notifier::new(address, &instance()))
+            .transpose();
+        let notifier = notifier
+            .map_err(|error| format!("the HTTP client for notifications does not start: {error}"));
         let (mirrors, forges) = (Mirrors::default(), Forges::default());
-        let context = Arc::new(Context { catalog, store, settings, metrics, notifier, mirrors, forges });
+        let context =
+            Arc::new(Context { catalog, store, settings, metrics, notifier, mirrors, forges });
         let (attempts, looks) = (JoinSet::new(), JoinSet::new());
-        Self { context, wake, stop, attempts, running: HashMap::new(), looks, looking: HashMap::new(), warned: HashSet::new() }
+        Self {
+            context,
+            wake,
+            stop,
+            attempts,
+            running: HashMap::new(),
+            looks,
+            looking: HashMap::new(),
+            warned: HashSet::new(),
+        }
     }
 
     /// Works until a stop, then finishes or gives back what runs.
@@ -82,13 +101,16 @@ impl Runner {
             tracing::error!(%error, "the store cannot be read, trying again");
             tokio::time::sleep(TROUBLE).await;
         }
-        let mut recheck = tokio::time::interval(self.context.settings.recheck.max(Duration::from_millis(1)));
+        let mut recheck =
+            tokio::time::interval(self.context.settings.recheck.max(Duration::from_millis(1)));
         recheck.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first tick is immediate, and a start takes everything up again anyway.
         recheck.tick().await;
         while !*self.stop.borrow() {
             let pause = match self.start().await {
-                Ok(next) => next.map_or(IDLE, |due| attempt::since(Timestamp::now(), due).min(IDLE)),
+                Ok(next) => {
+                    next.map_or(IDLE, |due| attempt::since(Timestamp::now(), due).min(IDLE))
+                }
                 Err(StoreError::Stopped) => return Err(StoreError::Stopped),
                 Err(error) => {
                     tracing::error!(%error, "the store cannot be read, trying again");
@@ -117,7 +139,8 @@ impl Runner {
         self.wind_down().await
     }
 
-    /// Whatever ran belonged to a process that died; whatever failed may have been repaired meanwhile.
+    /// Whatever ran belonged to a process that died; whatever failed may have been repaired
+    /// meanwhile.
     async fn recover(&mut self) -> Result<(), StoreError> {
         let policy = self.context.settings.retry;
         let now = Timestamp::now();
@@ -133,7 +156,10 @@ impl Runner {
         });
         let recovered = recovered.await?;
         if recovered > 0 {
-            tracing::info!(promotions = recovered, "taking up promotions that an earlier process left behind");
+            tracing::info!(
+                promotions = recovered,
+                "taking up promotions that an earlier process left behind"
+            );
         }
         self.take_up(|_| true).await
     }
@@ -145,7 +171,8 @@ impl Runner {
         Ok(attempt.into_iter().chain(look).min())
     }
 
-    /// Starts looks that are due, as far as their tasks and lanes allow. Returns when the next one is due.
+    /// Starts looks that are due, as far as their tasks and lanes allow. Returns when the next one
+    /// is due.
     async fn start_looks(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let snapshot = self.context.catalog.snapshot();
         let now = Timestamp::now();
@@ -161,9 +188,14 @@ impl Runner {
                 }
                 let site = work_into(&snapshot, &waiting.pipeline, &waiting.environment).site();
                 let lane = site.map_or(Lane::Free, |site| Lane::Repository(site.lane()));
-                let busy =
-                    lane != Lane::Free && self.looking.values().chain(self.running.values()).any(|running| running.lane == lane);
-                let under_way = self.looking.values().any(|running| running.promotion == waiting.id);
+                let busy = lane != Lane::Free
+                    && self
+                        .looking
+                        .values()
+                        .chain(self.running.values())
+                        .any(|running| running.lane == lane);
+                let under_way =
+                    self.looking.values().any(|running| running.promotion == waiting.id);
                 if busy || under_way || self.looking.len() >= LOOKERS {
                     continue;
                 }
@@ -175,11 +207,15 @@ impl Runner {
                 _ => break,
             }
         }
-        // What is due and was left out waits for the end of a look or of an attempt, which starts again.
+        // What is due and was left out waits for the end of a look or of an attempt, which starts
+        // again.
         Ok(None)
     }
 
-    async fn looked(&mut self, ended: Result<(Id, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
+    async fn looked(
+        &mut self,
+        ended: Result<(Id, Result<(), StoreError>), JoinError>,
+    ) -> Result<(), StoreError> {
         let (id, outcome) = match ended {
             Ok((id, outcome)) => (id, Ok(outcome)),
             Err(error) => (error.id(), Err(error)),
@@ -196,17 +232,24 @@ impl Runner {
         }
     }
 
-    /// Pipelines or Secrets have changed: what failed by them is taken up again, and what is followed by them is looked at.
+    /// Pipelines or Secrets have changed: what failed by them is taken up again, and what is
+    /// followed by them is looked at.
     async fn changed(&mut self, before: &Snapshot, after: &Snapshot) -> Result<(), StoreError> {
         self.take_up(|promotion| differs(before, after, promotion)).await?;
         let open = self.context.store.open_pull_requests().await?;
-        let touched: Vec<PromotionId> =
-            open.iter().filter(|promotion| differs(before, after, promotion)).map(|promotion| promotion.id).collect();
+        let touched: Vec<PromotionId> = open
+            .iter()
+            .filter(|promotion| differs(before, after, promotion))
+            .map(|promotion| promotion.id)
+            .collect();
         if touched.is_empty() {
             return Ok(());
         }
         let look = Look { at: Timestamp::now(), pause: self.context.settings.poll.min, tag: None };
-        let scheduled = self.context.store.transaction(move |tx| touched.iter().try_for_each(|id| tx.schedule_look(*id, &look)));
+        let scheduled = self
+            .context
+            .store
+            .transaction(move |tx| touched.iter().try_for_each(|id| tx.schedule_look(*id, &look)));
         scheduled.await
     }
 
@@ -256,12 +299,20 @@ impl Runner {
         *lane == Lane::Free || self.running.values().all(|running| running.lane != *lane)
     }
 
-    fn spawn(&mut self, promotion: PromotionId, lane: Lane, work: impl Future<Output = Result<(), StoreError>> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        promotion: PromotionId,
+        lane: Lane,
+        work: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+    ) {
         let task = self.attempts.spawn(work);
         self.running.insert(task.id(), Running { promotion, lane });
     }
 
-    async fn ended(&mut self, ended: Result<(Id, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
+    async fn ended(
+        &mut self,
+        ended: Result<(Id, Result<(), StoreError>), JoinError>,
+    ) -> Result<(), StoreError> {
         let (id, outcome) = match ended {
             Ok((id, outcome)) => (id, Ok(outcome)),
             Err(error) => (error.id(), Err(error)),
@@ -271,15 +322,23 @@ impl Runner {
             Ok(outcome) => outcome,
             Err(error) => {
                 tracing::error!(promotion = %running.promotion, %error, "an attempt ended by a panic");
-                self.give_back(vec![running.promotion], Change::Recovered, "the attempt ended by a fault of lockgate").await
+                self.give_back(
+                    vec![running.promotion],
+                    Change::Recovered,
+                    "the attempt ended by a fault of lockgate",
+                )
+                .await
             }
         }
     }
 
-    /// Takes up again, of all targets' latest promotions that have failed, those that `wanted` names.
+    /// Takes up again, of all targets' latest promotions that have failed, those that `wanted`
+    /// names.
     async fn take_up(&mut self, wanted: impl Fn(&Promotion) -> bool) -> Result<(), StoreError> {
         let failed = self.context.store.failed_latest().await?;
-        for promotion in failed.into_iter().map(|(promotion, _)| promotion).filter(|promotion| wanted(promotion)) {
+        for promotion in
+            failed.into_iter().map(|(promotion, _)| promotion).filter(|promotion| wanted(promotion))
+        {
             let taken_up = take_up_again(&self.context, promotion.id).await?;
             if taken_up {
                 tracing::info!(promotion = %promotion.id, pipeline = %promotion.pipeline, environment = %promotion.to, "taking up a failed promotion again");
@@ -299,7 +358,8 @@ impl Runner {
             if self.running.len() >= self.context.settings.workers.get() || !self.is_free(&lane) {
                 continue;
             }
-            let (context, snapshot, id) = (Arc::clone(&self.context), Arc::clone(&snapshot), promotion.id);
+            let (context, snapshot, id) =
+                (Arc::clone(&self.context), Arc::clone(&snapshot), promotion.id);
             self.spawn(id, lane, async move {
                 match attempt::base_moved(&context, &snapshot, &promotion, &work, &base).await {
                     Ok(true) if take_up_again(&context, id).await? => {
@@ -321,19 +381,29 @@ impl Runner {
         // A look leaves nothing behind that the next one does not find.
         self.looks.shutdown().await;
         let deadline = tokio::time::Instant::now() + self.context.settings.stop_grace;
-        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.attempts.join_next_with_id()).await {
+        while let Ok(Some(ended)) =
+            tokio::time::timeout_at(deadline, self.attempts.join_next_with_id()).await
+        {
             self.ended(ended).await?;
         }
         let left: Vec<_> = self.running.drain().map(|(_, running)| running.promotion).collect();
         if left.is_empty() {
             return Ok(());
         }
-        tracing::info!(promotions = left.len(), "stopping before some promotions are through; the next start goes on with them");
+        tracing::info!(
+            promotions = left.len(),
+            "stopping before some promotions are through; the next start goes on with them"
+        );
         self.attempts.abort_all();
         self.give_back(left, Change::Parked, "lockgate stopped before it was through").await
     }
 
-    async fn give_back(&self, promotions: Vec<PromotionId>, change: Change, why: &'static str) -> Result<(), StoreError> {
+    async fn give_back(
+        &self,
+        promotions: Vec<PromotionId>,
+        change: Change,
+        why: &'static str,
+    ) -> Result<(), StoreError> {
         let policy = self.context.settings.retry;
         let now = Timestamp::now();
         let given_back = self.context.store.transaction(move |tx| {
@@ -355,13 +425,20 @@ async fn take_up_again(context: &Context, id: PromotionId) -> Result<bool, Store
     let now = Timestamp::now();
     let taken_up = context.store.transaction(move |tx| {
         let Some(promotion) = tx.promotion(id)? else { return Ok(None) };
-        let Ok(pending) = promotion.apply(Change::TakenUpAgain, now, &policy) else { return Ok(None) };
+        let Ok(pending) = promotion.apply(Change::TakenUpAgain, now, &policy) else {
+            return Ok(None);
+        };
         tx.update_promotion(pending.clone(), "taken up again")?;
         Ok(Some(pending))
     });
     let Some(promotion) = taken_up.await? else { return Ok(false) };
     let strategy = promotion.strategy.map_or("none", |kind| kind.as_str());
-    context.metrics.promotion_outcome(&promotion.pipeline, &promotion.to, strategy, PromotionOutcome::TakenUpAgain);
+    context.metrics.promotion_outcome(
+        &promotion.pipeline,
+        &promotion.to,
+        strategy,
+        PromotionOutcome::TakenUpAgain,
+    );
     Ok(true)
 }
 
@@ -370,7 +447,9 @@ fn differs(before: &Snapshot, after: &Snapshot, promotion: &Promotion) -> bool {
     let key = &promotion.pipeline;
     before.pipeline(key).map(AsRef::as_ref) != after.pipeline(key).map(AsRef::as_ref) || {
         let name = secret_name(after, key, &promotion.to);
-        name.is_some_and(|name| before.secret(key.namespace(), &name) != after.secret(key.namespace(), &name))
+        name.is_some_and(|name| {
+            before.secret(key.namespace(), &name) != after.secret(key.namespace(), &name)
+        })
     }
 }
 

@@ -1,7 +1,10 @@
 //! One process per data folder: an advisory lock on a file that names its holder.
 //!
-//! The kernel drops the lock with the process, however that ends, so nothing stale is ever left behind; only the number inside the file may be old, and it is read only while somebody holds the lock.
-//! A process that is killed while it starts another one (git over ssh, a local repository) leaves a copy of the lock in that one until it has come up: the lock is therefore asked for during a second before the answer is no.
+//! The kernel drops the lock with the process, however that ends, so nothing stale is ever left
+//! behind; only the number inside the file may be old, and it is read only while somebody holds the
+//! lock. A process that is killed while it starts another one (git over ssh, a local repository)
+//! leaves a copy of the lock in that one until it has come up: the lock is therefore asked for
+//! during a second before the answer is no.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -27,19 +30,31 @@ impl FolderLock {
     /// # Errors
     /// `Folder` where it cannot be created or written, `Locked` where another process holds it.
     pub(super) fn acquire(folder: &Path) -> Result<Self, StoreError> {
-        let fault = |cause| StoreError::Folder { path: folder.to_path_buf(), cause: Arc::new(cause) };
+        let fault =
+            |cause| StoreError::Folder { path: folder.to_path_buf(), cause: Arc::new(cause) };
         // What keys made is told from their fingerprints: nobody else's business.
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fault)?;
         let path = folder.join(LOCK_FILE);
         // Not truncated at open: until the lock is ours, the file belongs to its holder.
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fault)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(fault)?;
         let patience = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < patience => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) if Instant::now() < patience => {
+                    std::thread::sleep(PAUSE)
+                }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError::Locked { path: folder.to_path_buf(), holder: holder(&mut file) });
+                    return Err(StoreError::Locked {
+                        path: folder.to_path_buf(),
+                        holder: holder(&mut file),
+                    });
                 }
                 Err(TryLockError::Error(cause)) => return Err(fault(cause)),
             }

@@ -1,12 +1,18 @@
-//! What must survive: first answers, what objects reported, promotions and what happened to them, in one SQLite file.
+//! What must survive: first answers, what objects reported, promotions and what happened to them,
+//! in one SQLite file.
 //!
-//! - **Durable before answered.** [`Store::transaction`] returns after the commit that holds its work was synced. Work of several callers shares a commit (see the writer).
-//! - **One writer.** All writes go through one thread, in the order in which they were sent; a transaction therefore sees everything that was answered before it, and "read, decide, write" needs no retry.
+//! - **Durable before answered.** [`Store::transaction`] returns after the commit that holds its
+//!   work was synced. Work of several callers shares a commit (see the writer).
+//! - **One writer.** All writes go through one thread, in the order in which they were sent; a
+//!   transaction therefore sees everything that was answered before it, and "read, decide, write"
+//!   needs no retry.
 //! - **Readers do not wait.** Reads use connections of their own and see the last commit.
-//! - **News after the commit.** [`Store::subscribe`] hears of a promotion's change only once it is on disk.
+//! - **News after the commit.** [`Store::subscribe`] hears of a promotion's change only once it is
+//!   on disk.
 //! - **One process.** The data folder is locked; a second process is told who holds it.
 //!
-//! A `kill -9` at any point leaves a file that the next start opens as it is: SQLite replays or drops the tail of its log.
+//! A `kill -9` at any point leaves a file that the next start opens as it is: SQLite replays or
+//! drops the tail of its log.
 
 mod lock;
 mod read;
@@ -64,14 +70,19 @@ struct Inner {
 }
 
 impl Store {
-    /// Locks the folder, creates it and the database where they are missing, and brings the tables up to date.
+    /// Locks the folder, creates it and the database where they are missing, and brings the tables
+    /// up to date.
     ///
     /// # Errors
-    /// `Locked` while another process uses the folder, `Folder` where it cannot be written, `TooNew` for a database of a later version, else what SQLite says.
+    /// `Locked` while another process uses the folder, `Folder` where it cannot be written,
+    /// `TooNew` for a database of a later version, else what SQLite says.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let lock = lock::FolderLock::acquire(folder)?;
         let database = folder.join(DATABASE_FILE);
-        private(&database).map_err(|cause| StoreError::Folder { path: folder.to_path_buf(), cause: Arc::new(cause) })?;
+        private(&database).map_err(|cause| StoreError::Folder {
+            path: folder.to_path_buf(),
+            cause: Arc::new(cause),
+        })?;
         let mut connection = Connection::open(&database)?;
         schema::prepare(&mut connection, &database)?;
         let (jobs, queue) = mpsc::channel(JOBS);
@@ -81,7 +92,10 @@ impl Store {
             let (changes, observer) = (changes.clone(), Arc::clone(&observer));
             move || writer::run(connection, queue, &changes, &observer)
         });
-        let writer = writer.map_err(|cause| StoreError::Folder { path: folder.to_path_buf(), cause: Arc::new(cause) })?;
+        let writer = writer.map_err(|cause| StoreError::Folder {
+            path: folder.to_path_buf(),
+            cause: Arc::new(cause),
+        })?;
         Ok(Self {
             inner: Arc::new(Inner {
                 jobs: Some(jobs),
@@ -96,12 +110,14 @@ impl Store {
         })
     }
 
-    /// Runs `work` alone among all writers and returns its result once that is durable. An error of `work` undoes what it wrote.
+    /// Runs `work` alone among all writers and returns its result once that is durable. An error of
+    /// `work` undoes what it wrote.
     ///
     /// Waits while the queue of writes is full.
     ///
     /// # Errors
-    /// The error of `work`, or that of the commit; nothing was written then. `Stopped` when the writer has ended.
+    /// The error of `work`, or that of the commit; nothing was written then. `Stopped` when the
+    /// writer has ended.
     pub async fn transaction<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -113,7 +129,8 @@ impl Store {
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// Hears of every promotion that changes from now on. A listener that is too slow is told that it missed some.
+    /// Hears of every promotion that changes from now on. A listener that is too slow is told that
+    /// it missed some.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Changed> {
         self.inner.changes.subscribe()
@@ -133,7 +150,8 @@ impl Store {
         self.transaction(|_| Ok(())).await
     }
 
-    /// Resolves when the writer has ended, which it does only by a fault: nothing can be accepted any more.
+    /// Resolves when the writer has ended, which it does only by a fault: nothing can be accepted
+    /// any more.
     pub async fn stopped(&self) {
         if let Some(jobs) = &self.inner.jobs {
             jobs.closed().await;
@@ -163,8 +181,10 @@ impl Inner {
         if let Some(connection) = self.idle_readers().pop() {
             return Ok(connection);
         }
-        let connection =
-            Connection::open_with_flags(&self.database, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let connection = Connection::open_with_flags(
+            &self.database,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
         schema::prepare_reader(&connection)?;
         Ok(connection)
     }
@@ -187,12 +207,14 @@ impl Drop for Inner {
     }
 }
 
-/// Makes the file readable for its owner alone before anything is in it; SQLite gives its log the same mode.
+/// Makes the file readable for its owner alone before anything is in it; SQLite gives its log the
+/// same mode.
 fn private(database: &Path) -> std::io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(database).map(drop)
 }
 
-/// What can go wrong with the store. All of it is the environment's fault or ours, never a caller's.
+/// What can go wrong with the store. All of it is the environment's fault or ours, never a
+/// caller's.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The data folder cannot be used.

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lockgate_core::endpoint::PipelineKey;
 use lockgate_core::promotion::{Promotion, PromotionId, State};
+use lockgate_edge::endpoint::PipelineKey;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params, params_from_iter};
 
 use super::{Entry, Look, Store, StoreError};
@@ -37,7 +37,8 @@ pub struct Page {
     pub next: Option<i64>,
 }
 
-/// A promotion that is due for an attempt or for a look, as much of it as the scheduler needs to choose.
+/// A promotion that is due for an attempt or for a look, as much of it as the scheduler needs to
+/// choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// The promotion.
@@ -67,11 +68,16 @@ impl Store {
         self.read(move |connection| page(connection, &filter)).await
     }
 
-    /// Pending promotions by the time they are due, a page at a time: those after the pair of time and id.
+    /// Pending promotions by the time they are due, a page at a time: those after the pair of time
+    /// and id.
     ///
     /// # Errors
     /// As [`Store::promotion`].
-    pub async fn waiting(&self, after: Option<(Timestamp, PromotionId)>, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+    pub async fn waiting(
+        &self,
+        after: Option<(Timestamp, PromotionId)>,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
         self.read(move |connection| waiting(connection, Due::Attempt, after, limit)).await
     }
 
@@ -79,11 +85,16 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::promotion`].
-    pub async fn followed(&self, after: Option<(Timestamp, PromotionId)>, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+    pub async fn followed(
+        &self,
+        after: Option<(Timestamp, PromotionId)>,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
         self.read(move |connection| waiting(connection, Due::Look, after, limit)).await
     }
 
-    /// A promotion with an open pull request, and when it was to be looked at. `None` for any other.
+    /// A promotion with an open pull request, and when it was to be looked at. `None` for any
+    /// other.
     ///
     /// # Errors
     /// As [`Store::promotion`].
@@ -99,7 +110,8 @@ impl Store {
         self.read(|connection| promotions_in(connection, "PullRequestOpen")).await
     }
 
-    /// The latest promotion of each target, where that one has failed, with the base branch's tip that its last attempt saw.
+    /// The latest promotion of each target, where that one has failed, with the base branch's tip
+    /// that its last attempt saw.
     ///
     /// # Errors
     /// As [`Store::promotion`].
@@ -111,7 +123,11 @@ impl Store {
     ///
     /// # Errors
     /// What SQLite says; `Unreadable` where a document is damaged.
-    pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
+    pub async fn events_after(
+        &self,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Entry)>, StoreError> {
         self.read(move |connection| events_after(connection, seq, limit)).await
     }
 
@@ -124,7 +140,10 @@ impl Store {
     }
 }
 
-pub(super) fn promotion(connection: &Connection, id: PromotionId) -> Result<Option<Promotion>, StoreError> {
+pub(super) fn promotion(
+    connection: &Connection,
+    id: PromotionId,
+) -> Result<Option<Promotion>, StoreError> {
     let id = id.to_string();
     let text = connection
         .prepare_cached("SELECT record FROM promotions WHERE id = ?")?
@@ -133,8 +152,12 @@ pub(super) fn promotion(connection: &Connection, id: PromotionId) -> Result<Opti
     text.map(|text| promotion_from(&id, &text)).transpose()
 }
 
-pub(super) fn promotions_in(connection: &Connection, state: &str) -> Result<Vec<Promotion>, StoreError> {
-    let mut query = connection.prepare_cached("SELECT id, record FROM promotions WHERE state = ? ORDER BY seq")?;
+pub(super) fn promotions_in(
+    connection: &Connection,
+    state: &str,
+) -> Result<Vec<Promotion>, StoreError> {
+    let mut query = connection
+        .prepare_cached("SELECT id, record FROM promotions WHERE state = ? ORDER BY seq")?;
     let mut rows = query.query(params![state])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -158,8 +181,9 @@ fn page(connection: &Connection, filter: &PromotionFilter) -> Result<Page, Store
     // One more than asked for tells whether there is a next page.
     let fetch = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     values.push(&fetch);
-    let mut query = connection
-        .prepare_cached(&format!("SELECT seq, id, record FROM promotions WHERE {condition} ORDER BY seq DESC LIMIT ?"))?;
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT seq, id, record FROM promotions WHERE {condition} ORDER BY seq DESC LIMIT ?"
+    ))?;
     let mut rows = query.query(params_from_iter(values))?;
     let mut found = Page::default();
     let mut last = None;
@@ -183,7 +207,8 @@ fn look(connection: &Connection, id: PromotionId) -> Result<Option<(Promotion, L
         })
         .optional()?;
     let Some((record, at, pause, tag)) = row else { return Ok(None) };
-    let at = Timestamp::from_millisecond(at).map_err(|cause| unreadable("promotions", &key, &cause))?;
+    let at =
+        Timestamp::from_millisecond(at).map_err(|cause| unreadable("promotions", &key, &cause))?;
     let pause = Duration::from_millis(u64::try_from(pause.unwrap_or_default()).unwrap_or_default());
     Ok(Some((promotion_from(&key, &record)?, Look { at, pause, tag })))
 }
@@ -201,7 +226,8 @@ fn waiting(
     after: Option<(Timestamp, PromotionId)>,
     limit: usize,
 ) -> Result<Vec<Waiting>, StoreError> {
-    let (time, id) = after.map_or((i64::MIN, String::new()), |(time, id)| (time.as_millisecond(), id.to_string()));
+    let (time, id) = after
+        .map_or((i64::MIN, String::new()), |(time, id)| (time.as_millisecond(), id.to_string()));
     let mut query = connection.prepare_cached(match due {
         Due::Attempt => {
             "SELECT id, namespace, pipeline, environment, due_at FROM promotions
@@ -219,9 +245,11 @@ fn waiting(
         let (namespace, name): (String, String) = (row.get(1)?, row.get(2)?);
         found.push(Waiting {
             id: key.parse().map_err(|cause| unreadable("promotions", &key, &cause))?,
-            pipeline: PipelineKey::new(&namespace, &name).map_err(|cause| unreadable("promotions", &key, &cause))?,
+            pipeline: PipelineKey::new(&namespace, &name)
+                .map_err(|cause| unreadable("promotions", &key, &cause))?,
             environment: row.get(3)?,
-            due_at: Timestamp::from_millisecond(row.get(4)?).map_err(|cause| unreadable("promotions", &key, &cause))?,
+            due_at: Timestamp::from_millisecond(row.get(4)?)
+                .map_err(|cause| unreadable("promotions", &key, &cause))?,
         });
     }
     Ok(found)
@@ -236,26 +264,40 @@ fn failed_latest(connection: &Connection) -> Result<Vec<(Promotion, Option<Strin
     let mut rows = query.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push((promotion_from(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?, row.get(2)?));
+        found.push((
+            promotion_from(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?,
+            row.get(2)?,
+        ));
     }
     Ok(found)
 }
 
-fn events_after(connection: &Connection, seq: u64, limit: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
-    let mut query = connection.prepare_cached("SELECT seq, record FROM events WHERE seq > ? ORDER BY seq LIMIT ?")?;
-    let mut rows = query.query(params![i64::try_from(seq).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX)])?;
+fn events_after(
+    connection: &Connection,
+    seq: u64,
+    limit: usize,
+) -> Result<Vec<(u64, Entry)>, StoreError> {
+    let mut query = connection
+        .prepare_cached("SELECT seq, record FROM events WHERE seq > ? ORDER BY seq LIMIT ?")?;
+    let mut rows = query.query(params![
+        i64::try_from(seq).unwrap_or(i64::MAX),
+        i64::try_from(limit).unwrap_or(i64::MAX)
+    ])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (number, text): (i64, String) = (row.get(0)?, row.get(1)?);
-        let entry = serde_json::from_str(&text).map_err(|cause| unreadable("events", &number.to_string(), &cause))?;
+        let entry = serde_json::from_str(&text)
+            .map_err(|cause| unreadable("events", &number.to_string(), &cause))?;
         found.push((u64::try_from(number).unwrap_or_default(), entry));
     }
     Ok(found)
 }
 
 fn counts(connection: &Connection) -> Result<BTreeMap<&'static str, u64>, StoreError> {
-    let mut found: BTreeMap<&'static str, u64> = State::NAMES.into_iter().map(|name| (name, 0)).collect();
-    let mut query = connection.prepare_cached("SELECT state, COUNT(*) FROM promotions GROUP BY state")?;
+    let mut found: BTreeMap<&'static str, u64> =
+        State::NAMES.into_iter().map(|name| (name, 0)).collect();
+    let mut query =
+        connection.prepare_cached("SELECT state, COUNT(*) FROM promotions GROUP BY state")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let (name, count): (String, i64) = (row.get(0)?, row.get(1)?);

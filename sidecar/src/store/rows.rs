@@ -1,11 +1,12 @@
-//! What the store keeps beside promotions: deliveries with their first answers, and the event stream.
+//! What the store keeps beside promotions: deliveries with their first answers, and the event
+//! stream.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lockgate_core::endpoint::Endpoint;
 use lockgate_core::promotion::{Promotion, PromotionId};
 use lockgate_core::revision::Revision;
+use lockgate_edge::endpoint::Endpoint;
 use serde::{Deserialize, Serialize};
 
 use super::view::Status;
@@ -31,7 +32,8 @@ pub struct NewDelivery {
     pub expires_at: Timestamp,
 }
 
-/// The first answer to a delivery, as it is repeated. 429 and 503 are never recorded, so it needs no more headers than these.
+/// The first answer to a delivery, as it is repeated. 429 and 503 are never recorded, so it needs
+/// no more headers than these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// HTTP status.

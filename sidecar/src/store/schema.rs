@@ -1,7 +1,9 @@
 //! The tables, and how an older file becomes a current one.
 //!
-//! `PRAGMA user_version` counts the migrations that a file has seen. Each runs in its own transaction together with the new number, so a crash leaves a file that is wholly before or wholly after it.
-//! Times are whole milliseconds since 1970 in UTC; documents that are only ever read whole are JSON text.
+//! `PRAGMA user_version` counts the migrations that a file has seen. Each runs in its own
+//! transaction together with the new number, so a crash leaves a file that is wholly before or
+//! wholly after it. Times are whole milliseconds since 1970 in UTC; documents that are only ever
+//! read whole are JSON text.
 
 use std::path::Path;
 
@@ -9,7 +11,8 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-/// Each entry brings a file from version `index` to `index + 1`. Never edited once released, only added to.
+/// Each entry brings a file from version `index` to `index + 1`. Never edited once released, only
+/// added to.
 const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
@@ -90,7 +93,8 @@ ALTER TABLE promotions ADD COLUMN look_tag TEXT;
 CREATE INDEX promotions_by_look ON promotions (look_at) WHERE look_at IS NOT NULL;
 ";
 
-/// Sets up a connection that writes: write-ahead log, a sync at each commit, and the current tables.
+/// Sets up a connection that writes: write-ahead log, a sync at each commit, and the current
+/// tables.
 ///
 /// # Errors
 /// `TooNew` for a file of a later version, else what SQLite says.
@@ -116,8 +120,13 @@ pub(super) fn prepare_reader(connection: &Connection) -> Result<(), StoreError> 
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let Some(missing) = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..)) else {
-        return Err(StoreError::TooNew { path: path.to_path_buf(), found, known: MIGRATIONS.len() });
+    let Some(missing) = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..))
+    else {
+        return Err(StoreError::TooNew {
+            path: path.to_path_buf(),
+            found,
+            known: MIGRATIONS.len(),
+        });
     };
     for (version, sql) in (found + 1..).zip(missing) {
         let step = connection.transaction()?;
@@ -128,7 +137,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Page cache of each connection, KiB. The hot rows of 10,000 pipelines fit; idle memory stays small.
+/// Page cache of each connection, KiB. The hot rows of 10,000 pipelines fit; idle memory stays
+/// small.
 const CACHE_KIB: i64 = 2048;
 /// More than the store has distinct statements, so each is parsed once per connection.
 const STATEMENTS: usize = 64;

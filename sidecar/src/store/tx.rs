@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lockgate_core::decide::{History, HistoryQuery, Latest, LatestState, ObjectRecord, TargetHistory};
-use lockgate_core::endpoint::Endpoint;
+use lockgate_core::decide::{
+    History, HistoryQuery, Latest, LatestState, ObjectRecord, TargetHistory,
+};
 use lockgate_core::pipeline::TargetId;
 use lockgate_core::promotion::{Promotion, PromotionId, State};
 use lockgate_core::revision::Revision;
+use lockgate_edge::endpoint::Endpoint;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use serde::Serialize;
 
@@ -15,7 +17,8 @@ use super::read::{promotion_from, unreadable};
 use super::rows::{Answered, Digest, Entry, FinishedDelivery, KeyId, Look, NewDelivery};
 use super::{Changed, StoreError};
 
-/// An open transaction. Everything here sees what earlier transactions wrote, and is durable once [`super::Store::transaction`] returns.
+/// An open transaction. Everything here sees what earlier transactions wrote, and is durable once
+/// [`super::Store::transaction`] returns.
 pub struct Tx<'c> {
     connection: &'c Connection,
     changes: Vec<Changed>,
@@ -34,7 +37,12 @@ impl<'c> Tx<'c> {
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn delivery(&self, endpoint: &Endpoint, digest: &Digest, now: Timestamp) -> Result<Option<FinishedDelivery>, StoreError> {
+    pub fn delivery(
+        &self,
+        endpoint: &Endpoint,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Result<Option<FinishedDelivery>, StoreError> {
         let mut query = self.connection.prepare_cached(
             "SELECT status, content_type, location, body, promotions FROM deliveries WHERE endpoint = ? AND digest = ? AND expires_at > ?",
         )?;
@@ -43,7 +51,12 @@ impl<'c> Tx<'c> {
                 let status: Option<u16> = row.get(0)?;
                 Ok(match status {
                     None => Err(row.get::<_, String>(4)?),
-                    Some(status) => Ok(Answered { status, content_type: row.get(1)?, location: row.get(2)?, body: row.get(3)? }),
+                    Some(status) => Ok(Answered {
+                        status,
+                        content_type: row.get(1)?,
+                        location: row.get(2)?,
+                        body: row.get(3)?,
+                    }),
                 })
             })
             .optional()?;
@@ -51,7 +64,8 @@ impl<'c> Tx<'c> {
             None => None,
             Some(Ok(answered)) => Some(FinishedDelivery::Answered(answered)),
             Some(Err(ids)) => {
-                let ids = serde_json::from_str(&ids).map_err(|cause| unreadable("deliveries", &endpoint.to_string(), &cause))?;
+                let ids = serde_json::from_str(&ids)
+                    .map_err(|cause| unreadable("deliveries", &endpoint.to_string(), &cause))?;
                 Some(FinishedDelivery::Running(ids))
             }
         })
@@ -71,14 +85,22 @@ impl<'c> Tx<'c> {
         let mut query = self.connection.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM deliveries WHERE digest = ? AND key = ? AND endpoint <> ? AND expires_at > ?)",
         )?;
-        Ok(query.query_row(params![digest, key, endpoint.to_string(), now.as_millisecond()], |row| row.get(0))?)
+        Ok(query
+            .query_row(params![digest, key, endpoint.to_string(), now.as_millisecond()], |row| {
+                row.get(0)
+            })?)
     }
 
-    /// Records a delivery, with its answer or with the promotions that the answer depends on. A row of the same delivery that has expired is replaced.
+    /// Records a delivery, with its answer or with the promotions that the answer depends on. A row
+    /// of the same delivery that has expired is replaced.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn record_delivery(&mut self, delivery: &NewDelivery, outcome: &FinishedDelivery) -> Result<(), StoreError> {
+    pub fn record_delivery(
+        &mut self,
+        delivery: &NewDelivery,
+        outcome: &FinishedDelivery,
+    ) -> Result<(), StoreError> {
         let (answer, ids) = match outcome {
             FinishedDelivery::Answered(answer) => (Some(answer), &[][..]),
             FinishedDelivery::Running(ids) => (None, ids.as_slice()),
@@ -120,11 +142,19 @@ impl<'c> Tx<'c> {
         let mut update = self.connection.prepare_cached(
             "UPDATE deliveries SET status = ?, content_type = ?, location = ?, body = ? WHERE endpoint = ? AND digest = ? AND status IS NULL",
         )?;
-        update.execute(params![answer.status, answer.content_type, answer.location, answer.body, endpoint.to_string(), digest])?;
+        update.execute(params![
+            answer.status,
+            answer.content_type,
+            answer.location,
+            answer.body,
+            endpoint.to_string(),
+            digest
+        ])?;
         Ok(answer)
     }
 
-    /// Forgets a few deliveries that have expired: more than one new delivery adds, so their number stays bounded, few enough that no delivery waits for it.
+    /// Forgets a few deliveries that have expired: more than one new delivery adds, so their number
+    /// stays bounded, few enough that no delivery waits for it.
     ///
     /// # Errors
     /// What SQLite says.
@@ -147,23 +177,37 @@ impl<'c> Tx<'c> {
             .query_row(params![endpoint, query.uid], |row| row.get::<_, String>(0))
             .optional()?;
         let object = object
-            .map(|text| serde_json::from_str::<ObjectRecord>(&text).map_err(|cause| unreadable("objects", &endpoint, &cause)))
+            .map(|text| {
+                serde_json::from_str::<ObjectRecord>(&text)
+                    .map_err(|cause| unreadable("objects", &endpoint, &cause))
+            })
             .transpose()?;
         let mut deployed = std::collections::BTreeMap::new();
-        let mut targets = self.connection.prepare_cached("SELECT target, revision FROM deployed WHERE endpoint = ?")?;
+        let mut targets = self
+            .connection
+            .prepare_cached("SELECT target, revision FROM deployed WHERE endpoint = ?")?;
         let mut rows = targets.query(params![endpoint])?;
         while let Some(row) = rows.next()? {
             let (target, revision): (String, String) = (row.get(0)?, row.get(1)?);
-            let target: TargetId = target.parse().map_err(|cause| unreadable("deployed", &endpoint, &cause))?;
-            let revision = Revision::new(&revision).map_err(|cause| unreadable("deployed", &endpoint, &cause))?;
+            let target: TargetId =
+                target.parse().map_err(|cause| unreadable("deployed", &endpoint, &cause))?;
+            let revision = Revision::new(&revision)
+                .map_err(|cause| unreadable("deployed", &endpoint, &cause))?;
             deployed.insert(target, revision);
         }
-        let promotions =
-            query.targets.iter().map(|target| self.target_history(query, target.as_ref())).collect::<Result<_, _>>()?;
+        let promotions = query
+            .targets
+            .iter()
+            .map(|target| self.target_history(query, target.as_ref()))
+            .collect::<Result<_, _>>()?;
         Ok(History { object, deployed, promotions })
     }
 
-    fn target_history(&self, query: &HistoryQuery, target: Option<&TargetId>) -> Result<TargetHistory, StoreError> {
+    fn target_history(
+        &self,
+        query: &HistoryQuery,
+        target: Option<&TargetId>,
+    ) -> Result<TargetHistory, StoreError> {
         let pipeline = query.endpoint.pipeline_key();
         let column = target_column(target);
         let latest = self
@@ -189,29 +233,46 @@ impl<'c> Tx<'c> {
             None => false,
             Some(latest) => self.reported(&query.endpoint, &query.uid, &latest.revision)?,
         };
-        let latest = latest.map(|p| Latest { id: p.id, state: LatestState::from(&p.state), revision: p.revision });
+        let latest = latest.map(|p| Latest {
+            id: p.id,
+            state: LatestState::from(&p.state),
+            revision: p.revision,
+        });
         Ok(TargetHistory { target: target.cloned(), latest, ever_promoted, object_reported_latest })
     }
 
-    fn reported(&self, endpoint: &Endpoint, uid: &str, revision: &Revision) -> Result<bool, StoreError> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM reports WHERE endpoint = ? AND uid = ? AND revision = ?)")?;
-        Ok(query.query_row(params![endpoint.to_string(), uid, revision.as_str()], |row| row.get(0))?)
+    fn reported(
+        &self,
+        endpoint: &Endpoint,
+        uid: &str,
+        revision: &Revision,
+    ) -> Result<bool, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM reports WHERE endpoint = ? AND uid = ? AND revision = ?)",
+        )?;
+        Ok(query
+            .query_row(params![endpoint.to_string(), uid, revision.as_str()], |row| row.get(0))?)
     }
 
     /// Remembers what an object reported last, and that its target runs it.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn record_object(&mut self, endpoint: &Endpoint, record: &ObjectRecord, now: Timestamp) -> Result<(), StoreError> {
+    pub fn record_object(
+        &mut self,
+        endpoint: &Endpoint,
+        record: &ObjectRecord,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let name = endpoint.to_string();
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO objects (endpoint, uid, record, updated_at) VALUES (?, ?, ?, ?)")?
             .execute(params![name, record.uid, json(record, "objects", endpoint)?, now.as_millisecond()])?;
         // Replaced, so that what was reported last is forgotten last.
         self.connection
-            .prepare_cached("INSERT OR REPLACE INTO reports (endpoint, uid, revision) VALUES (?, ?, ?)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO reports (endpoint, uid, revision) VALUES (?, ?, ?)",
+            )?
             .execute(params![name, record.uid, record.revision.as_str()])?;
         self.connection
             .prepare_cached(
@@ -221,7 +282,9 @@ impl<'c> Tx<'c> {
             .execute(named_params! {":endpoint": name, ":uid": record.uid, ":keep": REPORTS})?;
         if let Some(target) = &record.target {
             self.connection
-                .prepare_cached("INSERT OR REPLACE INTO deployed (endpoint, target, revision) VALUES (?, ?, ?)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO deployed (endpoint, target, revision) VALUES (?, ?, ?)",
+                )?
                 .execute(params![name, target.to_string(), record.revision.as_str()])?;
         }
         Ok(())
@@ -247,7 +310,11 @@ impl<'c> Tx<'c> {
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn insert_promotion(&mut self, promotion: Promotion, message: &str) -> Result<(), StoreError> {
+    pub fn insert_promotion(
+        &mut self,
+        promotion: Promotion,
+        message: &str,
+    ) -> Result<(), StoreError> {
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO promotions (namespace, pipeline, environment, target, revision, state, due_at, record, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?;
@@ -269,7 +336,11 @@ impl<'c> Tx<'c> {
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn update_promotion(&mut self, promotion: Promotion, message: &str) -> Result<(), StoreError> {
+    pub fn update_promotion(
+        &mut self,
+        promotion: Promotion,
+        message: &str,
+    ) -> Result<(), StoreError> {
         // Whatever is open is looked at, at once unless a time is set; nothing else is.
         let mut update = self.connection.prepare_cached(
             "UPDATE promotions SET state = ?, due_at = ?, record = ?,
@@ -304,7 +375,8 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
-    /// Remembers the tip of the base branch that an attempt saw, so that a later one can tell whether the branch has changed.
+    /// Remembers the tip of the base branch that an attempt saw, so that a later one can tell
+    /// whether the branch has changed.
     ///
     /// # Errors
     /// What SQLite says.
@@ -321,9 +393,13 @@ impl<'c> Tx<'c> {
     /// What SQLite says.
     pub fn append(&mut self, entry: &Entry) -> Result<(), StoreError> {
         let record = json(entry, "events", &entry.promotion)?;
-        self.connection.prepare_cached("INSERT INTO events (record) VALUES (?)")?.execute(params![record])?;
+        self.connection
+            .prepare_cached("INSERT INTO events (record) VALUES (?)")?
+            .execute(params![record])?;
         let seq = self.connection.last_insert_rowid();
-        self.connection.prepare_cached("DELETE FROM events WHERE seq <= ?")?.execute(params![seq.saturating_sub(ENTRIES)])?;
+        self.connection
+            .prepare_cached("DELETE FROM events WHERE seq <= ?")?
+            .execute(params![seq.saturating_sub(ENTRIES)])?;
         Ok(())
     }
 
@@ -346,7 +422,11 @@ fn due_column(state: &State) -> Option<i64> {
     }
 }
 
-fn json<T: Serialize>(value: &T, table: &'static str, key: &impl ToString) -> Result<String, StoreError> {
+fn json<T: Serialize>(
+    value: &T,
+    table: &'static str,
+    key: &impl ToString,
+) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|cause| unreadable(table, &key.to_string(), &cause))
 }
 

@@ -23,7 +23,10 @@ impl Status {
         match state {
             State::Pending { attempts, next_attempt_at, last_error } => Self {
                 reason: last_error.as_ref().map_or("", |failure| failure.reason.as_str()),
-                message: last_error.as_ref().map(|failure| failure.message.clone()).unwrap_or_default(),
+                message: last_error
+                    .as_ref()
+                    .map(|failure| failure.message.clone())
+                    .unwrap_or_default(),
                 attempts: Some(*attempts),
                 next_attempt_at: Some(*next_attempt_at),
                 ..Self::default()
@@ -31,7 +34,8 @@ impl Status {
             State::Running { attempt } => Self { attempts: Some(*attempt), ..Self::default() },
             State::PullRequestOpen { pull, incomplete, unfollowed } => {
                 let trouble: Vec<&Failure> = unfollowed.iter().chain(incomplete).collect();
-                let messages: Vec<&str> = trouble.iter().map(|failure| failure.message.as_str()).collect();
+                let messages: Vec<&str> =
+                    trouble.iter().map(|failure| failure.message.as_str()).collect();
                 Self {
                     reason: trouble.first().map_or("", |failure| failure.reason.as_str()),
                     message: messages.join("; "),
@@ -42,18 +46,29 @@ impl Status {
                 let status = Self::with(pull, "merged");
                 Self { commit: commit.clone().or(status.commit), ..status }
             }
-            State::Closed { pull } => {
-                Self { message: "the pull request was closed without a merge".to_owned(), ..Self::with(pull, "closed") }
-            }
+            State::Closed { pull } => Self {
+                message: "the pull request was closed without a merge".to_owned(),
+                ..Self::with(pull, "closed")
+            },
             State::Done(detail) => Self {
                 message: detail.message.clone(),
                 commit: detail.commit.clone(),
                 branch: detail.branch.clone(),
                 ..Self::default()
             },
-            State::Failed(failure) => Self { reason: failure.reason.as_str(), message: failure.message.clone(), ..Self::default() },
-            State::Superseded { by } => Self { reason: "Superseded", message: format!("superseded by {by}"), ..Self::default() },
-            State::WaitingApproval => Self { message: "waits for approval".to_owned(), ..Self::default() },
+            State::Failed(failure) => Self {
+                reason: failure.reason.as_str(),
+                message: failure.message.clone(),
+                ..Self::default()
+            },
+            State::Superseded { by } => Self {
+                reason: "Superseded",
+                message: format!("superseded by {by}"),
+                ..Self::default()
+            },
+            State::WaitingApproval => {
+                Self { message: "waits for approval".to_owned(), ..Self::default() }
+            }
             State::Rejected => Self::default(),
         }
     }
@@ -90,7 +105,10 @@ pub fn promotion_json(promotion: &Promotion) -> Value {
     put("attempts", json!(status.attempts));
     put("nextAttemptAt", json!(status.next_attempt_at));
     let event = &promotion.event;
-    put("event", json!({"id": event.id, "reason": event.reason, "time": event.time, "involvedObject": event.involved_object}));
+    put(
+        "event",
+        json!({"id": event.id, "reason": event.reason, "time": event.time, "involvedObject": event.involved_object}),
+    );
     put("commit", json!(status.commit));
     put("branch", json!(status.branch));
     put("pullRequest", json!(status.pull_request));
@@ -118,7 +136,8 @@ pub fn promotion_summary(promotion: &Promotion) -> Value {
             ("branch", status.branch.map(Value::from)),
             ("pullRequest", status.pull_request),
         ];
-        fields.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        fields
+            .extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
     }
     summary
 }

@@ -1,7 +1,9 @@
 //! The one thread that writes.
 //!
-//! Jobs arrive over a bounded channel. The writer takes one, opens a transaction, runs it and whatever else is already waiting (each inside a savepoint of its own, so that one failing job undoes only itself), commits once, and only then answers all of them:
-//! an answered job is on disk. Under load many jobs share one sync; a lone job never waits for company.
+//! Jobs arrive over a bounded channel. The writer takes one, opens a transaction, runs it and
+//! whatever else is already waiting (each inside a savepoint of its own, so that one failing job
+//! undoes only itself), commits once, and only then answers all of them: an answered job is on
+//! disk. Under load many jobs share one sync; a lone job never waits for company.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -102,7 +104,8 @@ fn commit_group(
     changed: &mut Vec<Changed>,
 ) -> Result<(), StoreError> {
     let mut next = Some(first);
-    let mut transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+    let mut transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate)
+    {
         Ok(transaction) => transaction,
         Err(error) => {
             group.extend(next);
@@ -119,12 +122,17 @@ fn commit_group(
     Ok(())
 }
 
-fn run_one(transaction: &mut rusqlite::Transaction<'_>, job: &mut dyn Job, changed: &mut Vec<Changed>) -> Result<(), StoreError> {
+fn run_one(
+    transaction: &mut rusqlite::Transaction<'_>,
+    job: &mut dyn Job,
+    changed: &mut Vec<Changed>,
+) -> Result<(), StoreError> {
     let mut savepoint = transaction.savepoint()?;
     let mut tx = Tx::new(&savepoint);
     let keep = job.run(&mut tx);
     let news = tx.into_changes();
-    // A full disk makes SQLite undo the whole transaction on its own; what follows must not run outside one.
+    // A full disk makes SQLite undo the whole transaction on its own; what follows must not run
+    // outside one.
     if savepoint.is_autocommit() {
         return Err(StoreError::Undone);
     }

@@ -20,9 +20,10 @@ fn check_names_file_line_and_path_of_each_error() {
     let file = dir.path().join("bad.yaml");
     fs::write(
         &file,
-        pipeline(["dev", "prod"])
-            .replace("name: prod\n", "name: dev\n")
-            .replace("  promotion:\n    strategy:\n", "  promotion:\n    stratgy: 1\n    strategy:\n"),
+        pipeline(["dev", "prod"]).replace("name: prod\n", "name: dev\n").replace(
+            "  promotion:\n    strategy:\n",
+            "  promotion:\n    stratgy: 1\n    strategy:\n",
+        ),
     )
     .unwrap();
     let (code, out, _) = run(&mut lockgate(&["check", &file.display().to_string()]));
@@ -31,7 +32,8 @@ fn check_names_file_line_and_path_of_each_error() {
     assert!(out.contains(&place(9, "spec.environments[1].name")), "{out}");
     assert!(out.contains(&place(16, "spec.promotion.stratgy")), "{out}");
 
-    let (code, json, _) = run(&mut lockgate(&["check", "--output", "json", &file.display().to_string()]));
+    let (code, json, _) =
+        run(&mut lockgate(&["check", "--output", "json", &file.display().to_string()]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, json["problems"][0]["severity"].as_str()), (1, Some("error")));
 }
@@ -45,7 +47,9 @@ fn check_names_the_address_that_is_none_of_its_forge() {
         ("type: github, url: 'https://github.com/org/fleet'", None),
         (
             "type: github, url: 'https://github.com/fleet'",
-            Some("\"https://github.com/fleet\" is not an address of a github repository: expected "),
+            Some(
+                "\"https://github.com/fleet\" is not an address of a github repository: expected ",
+            ),
         ),
         (
             "type: bitbucket-server, url: 'https://bb.example/KEY/fleet.git'",
@@ -54,12 +58,18 @@ fn check_names_the_address_that_is_none_of_its_forge() {
     ] {
         let pull_request = format!("pull-request: {{{settings}, secretRef: {{name: git}}}}");
         let text = pipeline(["dev", "prod"]).replace(git, &pull_request);
-        fs::write(&file, text + &secret("dev", KEY) + &secret("prod", "another-key-0123456789abcdef01234")).unwrap();
+        fs::write(
+            &file,
+            text + &secret("dev", KEY) + &secret("prod", "another-key-0123456789abcdef01234"),
+        )
+        .unwrap();
         let (code, out, _) = run(&mut lockgate(&["check", &file.display().to_string()]));
         let place = format!("error: {}:9: spec.environments[1].promotion: ", file.display());
         match message {
             None => assert_eq!((code, out.contains("error: ")), (0, false), "{out}"),
-            Some(message) => assert!(code == 1 && out.contains(&place) && out.contains(message), "{out}"),
+            Some(message) => {
+                assert!(code == 1 && out.contains(&place) && out.contains(message), "{out}")
+            }
         }
     }
 }
@@ -71,7 +81,12 @@ fn check_warns_about_shared_keys_and_strict_makes_that_a_failure() {
     fs::write(&file, pipeline(["dev", "dev"]) + &secret("dev", KEY)).unwrap();
     let (code, out, _) = run(&mut lockgate(&["check", &file]));
     assert_eq!(code, 0, "{out}");
-    assert!(out.contains(&format!("warning: {file}:7: spec.environments[0]: endpoint team/podinfo/dev shares a key")), "{out}");
+    assert!(
+        out.contains(&format!(
+            "warning: {file}:7: spec.environments[0]: endpoint team/podinfo/dev shares a key"
+        )),
+        "{out}"
+    );
     assert!(!out.contains(KEY));
     assert_eq!(run(&mut lockgate(&["check", "--strict", &file])).0, 1);
 }
@@ -83,19 +98,36 @@ fn check_finds_markers_and_says_which_are_missing_misplaced_or_unknown() {
     let repository = dir.path().join("fleet");
     fs::create_dir_all(repository.join("apps")).unwrap();
     let manifest = repository.join("apps/prod.yaml");
-    fs::write(&manifest, "spec:\n  version: 1.2.3 # {\"$promotion\": \"team:podinfo:prod\"}\n").unwrap();
+    fs::write(&manifest, "spec:\n  version: 1.2.3 # {\"$promotion\": \"team:podinfo:prod\"}\n")
+        .unwrap();
     let repository = repository.display().to_string();
     let (code, out, _) = run(&mut lockgate(&["check", &file, "--repository", &repository]));
     assert_eq!(code, 0, "{out}");
-    assert!(out.contains("prod.yaml:2: {\"$promotion\": \"team:podinfo:prod\"} is \"1.2.3\""), "{out}");
+    assert!(
+        out.contains("prod.yaml:2: {\"$promotion\": \"team:podinfo:prod\"} is \"1.2.3\""),
+        "{out}"
+    );
 
-    fs::write(&manifest, "spec:\n  version: 1.2.3 # {\"$promotion\": \"team:podinfo:production\"}\n").unwrap();
+    fs::write(
+        &manifest,
+        "spec:\n  version: 1.2.3 # {\"$promotion\": \"team:podinfo:production\"}\n",
+    )
+    .unwrap();
     let (code, out, _) = run(&mut lockgate(&["check", &file, "--repository", &repository]));
     assert_eq!(code, 1, "{out}");
-    assert!(out.contains("nothing in it is marked {\"$promotion\": \"team:podinfo:prod\"}"), "{out}");
-    assert!(out.contains("prod.yaml:2: no pipeline promotes {\"$promotion\": \"team:podinfo:production\"}"), "{out}");
+    assert!(
+        out.contains("nothing in it is marked {\"$promotion\": \"team:podinfo:prod\"}"),
+        "{out}"
+    );
+    assert!(
+        out.contains(
+            "prod.yaml:2: no pipeline promotes {\"$promotion\": \"team:podinfo:production\"}"
+        ),
+        "{out}"
+    );
 
-    fs::write(&manifest, "spec: # {\"$promotion\": \"team:podinfo:prod\"}\n  version: 1.2.3\n").unwrap();
+    fs::write(&manifest, "spec: # {\"$promotion\": \"team:podinfo:prod\"}\n  version: 1.2.3\n")
+        .unwrap();
     let (code, out, _) = run(&mut lockgate(&["check", &file, "--repository", &repository]));
     assert!(code == 1 && out.contains("error: ") && out.contains("prod.yaml:1"), "{out}");
 }

@@ -1,5 +1,11 @@
 //! The binary: its verbs, what they print, how they end.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod check;
 mod send;
@@ -54,13 +60,20 @@ spec:
 }
 
 fn secret(name: &str, key: &str) -> String {
-    format!("---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: team}}\nstringData: {{hmac-key: {key}}}\n")
+    format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: team}}\nstringData: {{hmac-key: {key}}}\n"
+    )
 }
 
 fn good(dir: &Path) -> String {
     let file = dir.join("podinfo.yaml");
-    fs::write(&file, pipeline(["dev", "prod"]) + &secret("dev", KEY) + &secret("prod", "another-key-0123456789abcdef01234"))
-        .unwrap();
+    fs::write(
+        &file,
+        pipeline(["dev", "prod"])
+            + &secret("dev", KEY)
+            + &secret("prod", "another-key-0123456789abcdef01234"),
+    )
+    .unwrap();
     file.display().to_string()
 }
 
@@ -77,12 +90,18 @@ fn usage_errors_exit_with_2_and_help_with_0() {
         assert!(help.contains("Examples:"), "{verb}: {help}");
     }
     let (_, help, _) = run(&mut lockgate(&["serve", "--help"]));
-    assert!(help.contains("--listen-tls-client-names") && help.contains("[default: 64KiB]"), "{help}");
+    assert!(
+        help.contains("--listen-tls-client-names") && help.contains("[default: 64KiB]"),
+        "{help}"
+    );
     assert!(run(&mut lockgate(&["--version"])).1.starts_with("lockgate "));
 }
 
 #[test]
 fn promotions_says_where_it_looked_when_nobody_answers() {
     let (code, _, err) = run(&mut lockgate(&["promotions", "--api", "http://127.0.0.1:1"]));
-    assert!(code == 1 && err.contains("http://127.0.0.1:1") && err.contains("is the sidecar running"), "{err}");
+    assert!(
+        code == 1 && err.contains("http://127.0.0.1:1") && err.contains("is the sidecar running"),
+        "{err}"
+    );
 }

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use lockgate_core::signature::{Algorithm, sign};
+use lockgate_edge::signature::{Algorithm, sign};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,7 +26,11 @@ fn receiver(answer: &'static str) -> (SocketAddr, thread::JoinHandle<(String, St
         }
         let length = head
             .lines()
-            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(|length| length.parse().unwrap()))
+            .find_map(|line| {
+                line.to_lowercase()
+                    .strip_prefix("content-length: ")
+                    .map(|length| length.parse().unwrap())
+            })
             .unwrap();
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
@@ -42,19 +46,32 @@ const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\ncontent-type: application/json\
 fn send_makes_an_event_signs_it_as_flux_does_and_prints_the_answer() {
     let (address, served) = receiver(ACCEPTED);
     let url = format!("http://{address}/promotion/team/podinfo/dev");
-    let (code, out, err) = run(lockgate(&["send", &url, "--revision", "6.5.4", "--cluster", "eu \"1\""]).env("LOCKGATE_KEY", KEY));
+    let (code, out, err) =
+        run(lockgate(&["send", &url, "--revision", "6.5.4", "--cluster", "eu \"1\""])
+            .env("LOCKGATE_KEY", KEY));
     assert_eq!(code, 0, "{err}");
-    assert_eq!(out, "HTTP/1.1 202 Accepted\nLocation: https://api/x\n{\n  \"promotion\": null\n}\n");
+    assert_eq!(
+        out,
+        "HTTP/1.1 202 Accepted\nLocation: https://api/x\n{\n  \"promotion\": null\n}\n"
+    );
     let (head, body) = served.join().unwrap();
     assert!(head.starts_with("POST /promotion/team/podinfo/dev HTTP/1.1\r\n"), "{head}");
     let signature = sign(Algorithm::Sha256, KEY.as_bytes(), body.as_bytes());
-    for line in ["content-type: application/json", "gotk-component: helm-controller", &format!("x-signature: {signature}")] {
+    for line in [
+        "content-type: application/json",
+        "gotk-component: helm-controller",
+        &format!("x-signature: {signature}"),
+    ] {
         assert!(head.lines().any(|l| l == line), "{line}\n{head}");
     }
     let event = lockgate_core::event::Event::parse(body.as_bytes()).unwrap();
     assert_eq!(event.revision().unwrap().0.as_str(), "6.5.4");
     assert_eq!(
-        (event.involved_object.namespace.as_str(), event.involved_object.name.as_str(), event.cluster()),
+        (
+            event.involved_object.namespace.as_str(),
+            event.involved_object.name.as_str(),
+            event.cluster()
+        ),
         ("dev", "podinfo", Some("eu \"1\""))
     );
     let age = jiff::Timestamp::now().duration_since(event.timestamp).abs();
@@ -70,7 +87,9 @@ fn send_restamps_an_event_and_leaves_every_other_byte() {
     fs::write(dir.path().join("key"), KEY).unwrap();
     let (event, key) = (file.display().to_string(), dir.path().join("key").display().to_string());
     for (flags, same) in [(&["--keep-time"][..], true), (&[][..], false)] {
-        let (address, served) = receiver("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+        let (address, served) = receiver(
+            "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+        );
         let mut arguments = vec![
             "send",
             "--event",
@@ -92,13 +111,17 @@ fn send_restamps_an_event_and_leaves_every_other_byte() {
         assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["status"], 401);
         let (head, body) = served.join().unwrap();
         assert!(
-            head.starts_with("POST /promotion/team/apps/dev ") && head.contains("gotk-component: kustomize-controller"),
+            head.starts_with("POST /promotion/team/apps/dev ")
+                && head.contains("gotk-component: kustomize-controller"),
             "{head}"
         );
         assert!(head.contains(&sign(Algorithm::Sha512, KEY.as_bytes(), body.as_bytes())));
         assert_eq!(body == text, same);
         let stamp = |text: &str| text.find("\"timestamp\":\"").map(|at| at + 13).unwrap();
-        assert_eq!((&body[..stamp(&body)], &body[stamp(&body) + 20..]), (&text[..stamp(text)], &text[stamp(text) + 20..]));
+        assert_eq!(
+            (&body[..stamp(&body)], &body[stamp(&body) + 20..]),
+            (&text[..stamp(text)], &text[stamp(text) + 20..])
+        );
     }
 }
 
@@ -109,14 +132,32 @@ fn send_warns_about_a_trailing_newline_and_never_shows_the_key() {
     fs::write(&key, format!("{KEY}\n")).unwrap();
     let (address, served) = receiver(ACCEPTED);
     let url = format!("http://{address}/promotion/team/podinfo/dev");
-    let (code, out, err) =
-        run(&mut lockgate(&["send", &url, "--revision", "1", "--verbose", "--key-file", &key.display().to_string()]));
+    let (code, out, err) = run(&mut lockgate(&[
+        "send",
+        &url,
+        "--revision",
+        "1",
+        "--verbose",
+        "--key-file",
+        &key.display().to_string(),
+    ]));
     assert_eq!(code, 0);
     assert!(err.contains("white space") && err.contains("X-Signature: sha256="), "{err}");
     assert!(!format!("{out}{err}").contains(KEY));
     let (head, body) = served.join().unwrap();
-    assert!(head.contains(&sign(Algorithm::Sha256, format!("{KEY}\n").as_bytes(), body.as_bytes())));
+    assert!(head.contains(&sign(
+        Algorithm::Sha256,
+        format!("{KEY}\n").as_bytes(),
+        body.as_bytes()
+    )));
     fs::write(&key, "short").unwrap();
-    let (code, _, err) = run(&mut lockgate(&["send", &url, "--revision", "1", "--key-file", &key.display().to_string()]));
+    let (code, _, err) = run(&mut lockgate(&[
+        "send",
+        &url,
+        "--revision",
+        "1",
+        "--key-file",
+        &key.display().to_string(),
+    ]));
     assert!(code == 2 && err.contains("16") && !err.contains("\"short\""), "{err}");
 }

@@ -31,7 +31,8 @@ impl Drop for Sidecar {
 }
 
 fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let listeners: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
@@ -44,8 +45,11 @@ fn serve(dir: &Path, ports: [u16; 3], more: &[&str]) -> Sidecar {
         format!("listen: {{api: '127.0.0.1:{api}', health: '127.0.0.1:{health}', metrics: '127.0.0.1:{metrics}'}}\n"),
     )
     .unwrap();
-    let mut child =
-        lockgate(&["serve", "--config", &config.display().to_string()]).args(more).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = lockgate(&["serve", "--config", &config.display().to_string()])
+        .args(more)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stderr = child.stderr.take().unwrap();
     let log = thread::spawn(move || {
         let mut text = String::new();
@@ -58,7 +62,11 @@ fn serve(dir: &Path, ports: [u16; 3], more: &[&str]) -> Sidecar {
 fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).ok()?;
+    stream
+        .write_all(
+            format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes(),
+        )
+        .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
@@ -74,7 +82,13 @@ fn ready(port: u16) {
 
 impl Sidecar {
     fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([name, &self.child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     fn wait(mut self) -> (Option<i32>, String) {
@@ -89,7 +103,8 @@ fn serve_gets_ready_shows_itself_and_stops_gracefully() {
     let ports @ [api, health, metrics] = free_ports();
     fs::create_dir_all(dir.path().join("pipelines")).unwrap();
     good(&dir.path().join("pipelines"));
-    let sidecar = serve(dir.path(), ports, &["--log-format", "json", "--edge-allow-unsigned", "team/open"]);
+    let sidecar =
+        serve(dir.path(), ports, &["--log-format", "json", "--edge-allow-unsigned", "team/open"]);
     ready(health);
     assert!(get(api, "/api/v1/pipelines").unwrap().contains("\"podinfo\""));
     assert!(get(metrics, "/metrics").unwrap().contains("lockgate_pipelines{valid=\"true\"} 1"));
@@ -99,7 +114,10 @@ fn serve_gets_ready_shows_itself_and_stops_gracefully() {
     assert_eq!((code, out.as_str(), err.as_str()), (0, "", "no promotions\n"));
     let (code, out, err) = run(&mut lockgate(&["promotions", "--api", &url, "-o", "json"]));
     assert_eq!(code, 0, "{err}");
-    assert_eq!((code, serde_json::from_str::<Value>(&out).unwrap()["items"].as_array().unwrap().len()), (0, 0));
+    assert_eq!(
+        (code, serde_json::from_str::<Value>(&out).unwrap()["items"].as_array().unwrap().len()),
+        (0, 0)
+    );
     let (code, _, err) = run(&mut lockgate(&["promotions", "--api", &url, "--state", "Nope"]));
     assert!(code == 1 && err.contains("WaitingApproval"), "{err}");
 
@@ -110,16 +128,22 @@ fn serve_gets_ready_shows_itself_and_stops_gracefully() {
         "--pipelines",
         &dir.path().join("pipelines").display().to_string(),
     ]));
-    assert!(code == 1 && err.contains(&format!("process {}", sidecar.child.id())), "a second process names the holder: {err}");
+    assert!(
+        code == 1 && err.contains(&format!("process {}", sidecar.child.id())),
+        "a second process names the holder: {err}"
+    );
 
     sidecar.signal("-TERM");
     let (code, log) = sidecar.wait();
     assert_eq!(code, Some(0), "{log}");
     assert!(!dir.path().join("gate.sock").exists());
-    let lines: Vec<Value> =
-        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
     assert!(
-        lines.iter().any(|line| line["level"] == "WARN" && line["message"].as_str().unwrap().contains("without a signature")),
+        lines.iter().any(|line| line["level"] == "WARN"
+            && line["message"].as_str().unwrap().contains("without a signature")),
         "{log}"
     );
     assert!(!log.contains(KEY));
@@ -135,7 +159,12 @@ fn serve_says_what_it_cannot_do_and_exits() {
     assert!(code == Some(1) && log.contains("metrics listener") && log.contains("in use"), "{log}");
     fs::remove_dir(dir.path().join("pipelines")).unwrap();
     let missing = dir.path().join("pipelines").display().to_string();
-    let (code, _, err) =
-        run(&mut lockgate(&["serve", "--data", &dir.path().join("d").display().to_string(), "--pipelines", &missing]));
+    let (code, _, err) = run(&mut lockgate(&[
+        "serve",
+        "--data",
+        &dir.path().join("d").display().to_string(),
+        "--pipelines",
+        &missing,
+    ]));
     assert!(code == 1 && err.contains(&missing), "{err}");
 }

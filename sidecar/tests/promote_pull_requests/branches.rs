@@ -22,10 +22,15 @@ async fn two_pipelines_with_one_branch_name_have_a_pull_request_each_and_keep_it
     let marked = |namespace: &str, name: &str, version: &str| {
         format!("version: {version} # {{\"$promotion\": \"{namespace}:{name}:prod\"}}\n")
     };
-    let forge =
-        FakeForge::start(&[("one.yaml", &marked("team-a", "web", "1.0.0")), ("two.yaml", &marked("team", "a-web", "1.0.0"))]).await;
+    let forge = FakeForge::start(&[
+        ("one.yaml", &marked("team-a", "web", "1.0.0")),
+        ("two.yaml", &marked("team", "a-web", "1.0.0")),
+    ])
+    .await;
     let key = |namespace: &str, name: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": name}, "stringData": {"token": world::forge::TOKEN, "hmac-key": world::KEY}});
-    let secret = |namespace: &str, name: &str| lockgate_core::secret::Secret::from_value(&key(namespace, name)).unwrap().value;
+    let secret = |namespace: &str, name: &str| {
+        lockgate_core::secret::Secret::from_value(&key(namespace, name)).unwrap().value
+    };
     let make = |namespace: &str, name: &str| {
         let mut strategy = forge.strategy(&json!({}));
         strategy["secretRef"] = json!({"name": "hmac"});
@@ -37,19 +42,33 @@ async fn two_pipelines_with_one_branch_name_have_a_pull_request_each_and_keep_it
         });
         Pipeline::from_value(&document).unwrap().value
     };
-    let secrets = ["team-a", "team"].iter().flat_map(|ns| [secret(ns, "hmac"), secret(ns, "forge")]).collect();
-    let world = World::start(dir.path(), vec![make("team-a", "web"), make("team", "a-web")], secrets, forge.options());
+    let secrets = ["team-a", "team"]
+        .iter()
+        .flat_map(|ns| [secret(ns, "hmac"), secret(ns, "forge")])
+        .collect();
+    let world = World::start(
+        dir.path(),
+        vec![make("team-a", "web"), make("team", "a-web")],
+        secrets,
+        forge.options(),
+    );
     let send = async |endpoint: &str, revision: &str| {
-        let body = event(revision, &json!({"message": format!("Helm upgrade succeeded for {endpoint} {revision}")}));
-        let delivery =
-            lockgate::intake::Delivery { endpoint: endpoint.parse().unwrap(), ..world::delivery("x", "dev", &body, world::KEY) };
+        let body = event(
+            revision,
+            &json!({"message": format!("Helm upgrade succeeded for {endpoint} {revision}")}),
+        );
+        let delivery = lockgate::intake::Delivery {
+            endpoint: endpoint.parse().unwrap(),
+            ..world::delivery("x", "dev", &body, world::KEY)
+        };
         let reply = world.intake.deliver(delivery, jiff::Timestamp::now()).await;
         assert_eq!(reply.status, 201, "{}", String::from_utf8_lossy(&reply.body));
         json_of(&reply)["promotion"]["pullRequest"]["number"].as_u64().unwrap()
     };
     let (one, two) = (send("team-a/web/dev", "1.1.0").await, send("team/a-web/dev", "1.1.0").await);
-    let second: lockgate_core::endpoint::PipelineKey = "team/a-web".parse().unwrap();
-    let suffixed = Destination { pipeline: &second, environment: "prod", target: None }.branch_after_collision();
+    let second: lockgate_edge::endpoint::PipelineKey = "team/a-web".parse().unwrap();
+    let suffixed = Destination { pipeline: &second, environment: "prod", target: None }
+        .branch_after_collision();
     assert_eq!(forge.pull(one).seen.head, "promotion-team-a-web-prod");
     assert_eq!(forge.pull(two).seen.head, suffixed);
     // The usual name becomes free while the second has its pull request open.
@@ -66,7 +85,12 @@ async fn a_reviewers_commits_are_never_overwritten() {
     let (dir, forge) = (folder(), forge().await);
     let world = start(&dir, &forge, &json!({}));
     world.promote("podinfo", "1.1.0").await;
-    let fix = forge.host.commit(REPOSITORY, BRANCH, &[("values.yaml", "replicas: 2\n")], "raise the replicas");
+    let fix = forge.host.commit(
+        REPOSITORY,
+        BRANCH,
+        &[("values.yaml", "replicas: 2\n")],
+        "raise the replicas",
+    );
     let promotion = world.promote("podinfo", "1.2.0").await;
     let (reason, message) = failed(&promotion);
     assert_eq!(reason, FailureReason::BranchModified);
@@ -74,7 +98,8 @@ async fn a_reviewers_commits_are_never_overwritten() {
     assert_eq!(forge.tip(BRANCH).as_ref(), Some(&fix));
     assert_eq!(forge.pull(1).seen.title, "Promote team/podinfo in prod to 1.1.0");
 
-    // Merged as it is, by either way: nothing of it can be lost any more, although the branch was kept.
+    // Merged as it is, by either way: nothing of it can be lost any more, although the branch was
+    // kept.
     forge.merge(1);
     let promotion = world.promote("podinfo", "1.3.0").await;
     assert_eq!((number(&promotion), forge.pulls().len()), (2, 2));
@@ -88,8 +113,11 @@ async fn a_reviewers_commits_are_never_overwritten() {
 }
 
 #[tokio::test]
-async fn a_branch_that_somebody_updated_from_the_base_is_still_ours_and_one_with_more_is_a_reviewers() {
-    for (more, kept) in [(None, false), (Some("into the merge"), true), (Some("from another branch"), true)] {
+async fn a_branch_that_somebody_updated_from_the_base_is_still_ours_and_one_with_more_is_a_reviewers()
+ {
+    for (more, kept) in
+        [(None, false), (Some("into the merge"), true), (Some("from another branch"), true)]
+    {
         let (dir, forge) = (folder(), forge().await);
         let world = start(&dir, &forge, &json!({}));
         world.promote("podinfo", "1.1.0").await;
@@ -97,11 +125,20 @@ async fn a_branch_that_somebody_updated_from_the_base_is_still_ours_and_one_with
         let git = |arguments: &[&str]| world::git(work.path(), arguments);
         git(&["clone", "-q", "-b", BRANCH, forge.path().to_str().unwrap(), "."]);
         // As a forge's button does, twice; the first time the base has changed the very file.
-        for (file, text) in [("prod.yaml", format!("# new\n{}", manifest("podinfo", "1.0.0"))), ("other.yaml", "x: 1\n".to_owned())]
-        {
+        for (file, text) in [
+            ("prod.yaml", format!("# new\n{}", manifest("podinfo", "1.0.0"))),
+            ("other.yaml", "x: 1\n".to_owned()),
+        ] {
             forge.host.commit(REPOSITORY, "main", &[(file, &text)], "meanwhile");
             git(&["fetch", "-q", "origin"]);
-            git(&["merge", "-q", "--no-ff", "-m", "Merge branch 'main' into the promotion's", "origin/main"]);
+            git(&[
+                "merge",
+                "-q",
+                "--no-ff",
+                "-m",
+                "Merge branch 'main' into the promotion's",
+                "origin/main",
+            ]);
         }
         match more {
             Some("into the merge") => {
@@ -127,8 +164,17 @@ async fn a_branch_that_somebody_updated_from_the_base_is_still_ours_and_one_with
             assert_eq!(forge.tip(BRANCH), tip);
         } else {
             assert_eq!((number(&promotion), forge.pulls().len()), (1, 1));
-            assert_eq!(forge.show(BRANCH, "prod.yaml"), format!("# new\n{}", manifest("podinfo", "1.2.0")));
-            assert_eq!(forge.host.git(REPOSITORY, &["rev-list", "--count", &format!("main..{BRANCH}")]).trim(), "1");
+            assert_eq!(
+                forge.show(BRANCH, "prod.yaml"),
+                format!("# new\n{}", manifest("podinfo", "1.2.0"))
+            );
+            assert_eq!(
+                forge
+                    .host
+                    .git(REPOSITORY, &["rev-list", "--count", &format!("main..{BRANCH}")])
+                    .trim(),
+                "1"
+            );
         }
         world.stop().await;
     }
@@ -142,7 +188,10 @@ async fn an_amended_commit_is_a_reviewers_and_a_rebased_one_is_not() {
         world.promote("podinfo", "1.1.0").await;
         forge.host.commit(REPOSITORY, "main", &[("other.yaml", "x: 1\n")], "meanwhile");
         let work = folder();
-        world::git(work.path(), &["clone", "-q", "-b", BRANCH, forge.path().to_str().unwrap(), "."]);
+        world::git(
+            work.path(),
+            &["clone", "-q", "-b", BRANCH, forge.path().to_str().unwrap(), "."],
+        );
         if amend {
             std::fs::write(work.path().join("values.yaml"), "replicas: 2\n").unwrap();
             world::git(work.path(), &["add", "-A"]);
@@ -165,7 +214,11 @@ async fn an_amended_commit_is_a_reviewers_and_a_rebased_one_is_not() {
 
 #[tokio::test]
 async fn the_originals_open_pull_request_is_taken_over_and_another_pipelines_is_not() {
-    let block = |target: &str| format!("<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\n{target}\n</details>");
+    let block = |target: &str| {
+        format!(
+            "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\n{target}\n</details>"
+        )
+    };
     for (target, messages, taken) in [
         ("team/podinfo/prod", &["promoting version"][..], true),
         ("team/podinfo/prod", &["promoting version", "promoting version"][..], true),
@@ -174,7 +227,12 @@ async fn the_originals_open_pull_request_is_taken_over_and_another_pipelines_is_
     ] {
         let (dir, forge) = (folder(), forge().await);
         for (n, message) in messages.iter().enumerate() {
-            forge.host.commit(REPOSITORY, BRANCH, &[("prod.yaml", &manifest("podinfo", &format!("1.0.{}", n + 1)))], message);
+            forge.host.commit(
+                REPOSITORY,
+                BRANCH,
+                &[("prod.yaml", &manifest("podinfo", &format!("1.0.{}", n + 1)))],
+                message,
+            );
         }
         let before = forge.tip(BRANCH);
         let theirs = forge.add(BRANCH, "Promote team/podinfo in prod to 1.0.1", &block(target));
@@ -192,11 +250,16 @@ async fn the_originals_open_pull_request_is_taken_over_and_another_pipelines_is_
         world.stop().await;
     }
     let (dir, forge) = (folder(), forge().await);
-    let before = forge.host.commit(REPOSITORY, BRANCH, &[("x.yaml", "x: 1\n")], "promoting version");
+    let before =
+        forge.host.commit(REPOSITORY, BRANCH, &[("x.yaml", "x: 1\n")], "promoting version");
     forge.add(BRANCH, "Promote team-podinfo/x in prod to 1.0.1", &block("team-podinfo/x/prod"));
     let world = start(&dir, &forge, &json!({}));
     let promotion = world.promote("podinfo", "1.2.3").await;
     assert_eq!((number(&promotion), forge.tip(BRANCH)), (2, Some(before)));
-    assert!(forge.pull(2).seen.head.starts_with(&format!("{BRANCH}-")), "{}", forge.pull(2).seen.head);
+    assert!(
+        forge.pull(2).seen.head.starts_with(&format!("{BRANCH}-")),
+        "{}",
+        forge.pull(2).seen.head
+    );
     world.stop().await;
 }

@@ -19,7 +19,8 @@ async fn a_pull_request_is_followed_until_a_person_merges_it_and_the_time_is_cou
         }
         let world = start(&dir, &forge, &json!({}));
         let promotion = world.promote("podinfo", "1.2.3").await;
-        eventually("a look", || forge.calls().iter().filter(|call| **call == "look").count() > 2).await;
+        eventually("a look", || forge.calls().iter().filter(|call| **call == "look").count() > 2)
+            .await;
         assert_eq!(
             world.store.promotion(promotion.id).await.unwrap().unwrap(),
             promotion,
@@ -32,7 +33,10 @@ async fn a_pull_request_is_followed_until_a_person_merges_it_and_the_time_is_cou
             "{merged:?}"
         );
         let shown = lockgate::store::promotion_json(&merged);
-        assert_eq!((&shown["commit"], &shown["pullRequest"]["state"]), (&json!(commit), &json!("merged")));
+        assert_eq!(
+            (&shown["commit"], &shown["pullRequest"]["state"]),
+            (&json!(commit), &json!("merged"))
+        );
         for phase in ["git", "forge", "merge", "total"] {
             world
                 .until_counted(&format!(
@@ -41,7 +45,9 @@ async fn a_pull_request_is_followed_until_a_person_merges_it_and_the_time_is_cou
                 .await;
         }
         for outcome in ["pull_request_open", "merged"] {
-            world.until_counted(&format!("strategy=\"pull-request\",outcome=\"{outcome}\"}} 1")).await;
+            world
+                .until_counted(&format!("strategy=\"pull-request\",outcome=\"{outcome}\"}} 1"))
+                .await;
         }
         forge.take_calls();
         tokio::time::sleep(Duration::from_millis(600)).await;
@@ -68,12 +74,18 @@ async fn a_stop_and_a_restart_go_on_following() {
 async fn looks_become_rarer_while_nothing_happens_and_take_no_worker() {
     let (dir, forge) = (folder(), forge().await);
     let options = Options { workers: 1, ..forge.options() };
-    let world = World::start(dir.path(), vec![podinfo(&forge, &json!({}))], vec![hmac(), forge.secret()], options);
+    let world = World::start(
+        dir.path(),
+        vec![podinfo(&forge, &json!({}))],
+        vec![hmac(), forge.secret()],
+        options,
+    );
     world.promote("podinfo", "1.1.0").await;
     forge.take_calls();
     let start = Instant::now();
     eventually("some looks", || forge.calls().len() >= 7).await;
-    // 50, 50 (the first tag), 100, 200, then every 400 ms; at the shortest pause seven would take 350 ms.
+    // 50, 50 (the first tag), 100, 200, then every 400 ms; at the shortest pause seven would take
+    // 350 ms.
     assert!(start.elapsed() >= Duration::from_millis(1500), "{:?}", start.elapsed());
     world.stop().await;
 }
@@ -81,13 +93,16 @@ async fn looks_become_rarer_while_nothing_happens_and_take_no_worker() {
 #[tokio::test]
 async fn following_goes_on_while_every_worker_is_busy() {
     let dir = folder();
-    let (open, busy) = (forge().await, FakeForge::start(&[("prod.yaml", &manifest("busy", "1.0.0"))]).await);
+    let (open, busy) =
+        (forge().await, FakeForge::start(&[("prod.yaml", &manifest("busy", "1.0.0"))]).await);
     let (one, other) = (open.clone(), busy.clone());
     let connect = promote::Connect::with(move |repository, _| {
-        let is_busy = other.address.starts_with(repository.api().origin().ascii_serialization().as_str());
+        let is_busy =
+            other.address.starts_with(repository.api().origin().ascii_serialization().as_str());
         Ok(Box::new(if is_busy { other.clone() } else { one.clone() }))
     });
-    let options = Options { workers: 1, connect, wait: Duration::from_secs(2), ..Options::default() };
+    let options =
+        Options { workers: 1, connect, wait: Duration::from_secs(2), ..Options::default() };
     let pipelines = vec![podinfo(&open, &json!({})), pipeline("busy", &busy.strategy(&json!({})))];
     let world = World::start(dir.path(), pipelines, vec![hmac(), open.secret()], options);
     let promotion = world.promote("podinfo", "1.1.0").await;

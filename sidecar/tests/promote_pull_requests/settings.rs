@@ -31,11 +31,15 @@ async fn labels_reviewers_and_merging_are_asked_for_once_and_merging_is_switched
             (vec!["promotion".to_owned(), "prod".to_owned()], vec!["ada".to_owned()], true)
         );
         // The Pipeline alone changes: the open pull request follows it.
-        world
-            .catalog
-            .replace(vec![podinfo(&forge, &json!({"labels": ["prod"], "autoMerge": false}))], vec![hmac(), forge.secret()]);
+        world.catalog.replace(
+            vec![podinfo(&forge, &json!({"labels": ["prod"], "autoMerge": false}))],
+            vec![hmac(), forge.secret()],
+        );
         eventually("merging is off", || !forge.pull(1).auto_merge).await;
-        world.catalog.replace(vec![podinfo(&forge, &json!({"autoMerge": true}))], vec![hmac(), forge.secret()]);
+        world.catalog.replace(
+            vec![podinfo(&forge, &json!({"autoMerge": true}))],
+            vec![hmac(), forge.secret()],
+        );
         eventually("merging is on", || forge.pull(1).auto_merge).await;
         // A person holds it back, and nobody overrules her.
         forge.change(1, |pull| pull.auto_merge = false);
@@ -44,7 +48,8 @@ async fn labels_reviewers_and_merging_are_asked_for_once_and_merging_is_switched
         // A newer revision is as the Pipeline says then.
         forge.change(1, |pull| pull.auto_merge = true);
         world.stop().await;
-        // Another process notices at its first look that the Pipeline has changed, and then looks no more for the time of the test.
+        // Another process notices at its first look that the Pipeline has changed, and then looks
+        // no more for the time of the test.
         let options = Options { poll: promote::Poll { min: LONG, max: LONG }, ..forge.options() };
         let pipelines = vec![podinfo(&forge, &json!({"labels": ["prod"]}))];
         let world = World::start(dir.path(), pipelines, vec![hmac(), forge.secret()], options);
@@ -63,13 +68,23 @@ async fn labels_reviewers_and_merging_are_asked_for_once_and_merging_is_switched
 async fn what_the_forge_refuses_beside_the_pull_request_is_shown_and_the_promotion_goes_on() {
     let (dir, forge) = (folder(), forge().await);
     forge.refuse("reviewers", Fault::Invalid("ada is not a collaborator".to_owned()));
-    forge.refuse("auto_merge", Fault::Unsupported("merging by itself is switched off in this repository".to_owned()));
+    forge.refuse(
+        "auto_merge",
+        Fault::Unsupported("merging by itself is switched off in this repository".to_owned()),
+    );
     let world = start(&dir, &forge, &json!({"reviewers": ["ada"], "autoMerge": true}));
     let promotion = world.promote("podinfo", "1.2.3").await;
     let shown = lockgate::store::promotion_json(&promotion);
-    assert_eq!((&shown["state"], &shown["reason"]), (&json!("PullRequestOpen"), &json!("ForgeRefused")));
+    assert_eq!(
+        (&shown["state"], &shown["reason"]),
+        (&json!("PullRequestOpen"), &json!("ForgeRefused"))
+    );
     let message = shown["message"].as_str().unwrap();
-    assert!(message.contains("ada is not a collaborator") && message.contains("switched off in this repository"), "{message}");
+    assert!(
+        message.contains("ada is not a collaborator")
+            && message.contains("switched off in this repository"),
+        "{message}"
+    );
     forge.merge(1);
     world.until(promotion.id, "Merged").await;
     world.stop().await;
@@ -79,13 +94,20 @@ async fn what_the_forge_refuses_beside_the_pull_request_is_shown_and_the_promoti
 async fn a_forge_that_cannot_merge_yet_is_asked_again() {
     let (dir, forge) = (folder(), forge().await);
     for _ in 0..2 {
-        forge.refuse("auto_merge", Fault::NotYet("it is not known yet whether it can be merged".to_owned()));
+        forge.refuse(
+            "auto_merge",
+            Fault::NotYet("it is not known yet whether it can be merged".to_owned()),
+        );
     }
     let world = start(&dir, &forge, &json!({"autoMerge": true}));
     let reply = world.deliver("podinfo", &success("1.2.3")).await;
     assert_eq!(reply.status, 201);
     eventually("merging is on", || forge.pull(1).auto_merge).await;
     let id = json_of(&reply)["promotion"]["id"].as_str().unwrap().parse().unwrap();
-    world.until_it(id, "merging is on", |it| matches!(it.state, State::PullRequestOpen { incomplete: None, .. })).await;
+    world
+        .until_it(id, "merging is on", |it| {
+            matches!(it.state, State::PullRequestOpen { incomplete: None, .. })
+        })
+        .await;
     world.stop().await;
 }

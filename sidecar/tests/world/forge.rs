@@ -1,4 +1,5 @@
-//! A forge in memory with real repositories behind it, which counts what it is asked, can refuse it, and can make time stand still in the middle of it.
+//! A forge in memory with real repositories behind it, which counts what it is asked, can refuse
+//! it, and can make time stand still in the middle of it.
 
 mod api;
 
@@ -174,7 +175,10 @@ impl FakeForge {
     pub fn merge(&self, number: u64) -> String {
         let head = self.pull(number).seen.head;
         let commit = self.host.merge(REPOSITORY, &head, "main");
-        self.end(number, State::Merged { commit: Some(commit.clone()), at: Some(Timestamp::now()) });
+        self.end(
+            number,
+            State::Merged { commit: Some(commit.clone()), at: Some(Timestamp::now()) },
+        );
         commit
     }
 

@@ -1,6 +1,13 @@
-//! What the component tests of store, intake and promote work with: a bare repository, a pipeline, and the running parts of the sidecar.
+//! What the component tests of store, intake and promote work with: a bare repository, a pipeline,
+//! and the running parts of the sidecar.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -16,10 +23,10 @@ use lockgate::store::{PromotionFilter, Store, StoreError};
 use lockgate_core::decide::Freshness;
 use lockgate_core::pipeline::Pipeline;
 use lockgate_core::promotion::{Promotion, PromotionId};
-use lockgate_core::reply::Reply;
 use lockgate_core::retry::RetryPolicy;
 use lockgate_core::secret::Secret;
-use lockgate_core::signature::{Algorithm, sign};
+use lockgate_edge::reply::Reply;
+use lockgate_edge::signature::{Algorithm, sign};
 use lockgate_git::AddressPolicy;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -84,7 +91,12 @@ impl Repo {
             std::fs::write(self.clone.join(path), "x: 1\n").unwrap();
             git(&self.clone, &["add", "-A"]);
             git(&self.clone, &["commit", "-q", "-m", "by hand"]);
-            if command(&self.clone, &["push", "-q", "origin", "HEAD:refs/heads/main"]).output().unwrap().status.success() {
+            if command(&self.clone, &["push", "-q", "origin", "HEAD:refs/heads/main"])
+                .output()
+                .unwrap()
+                .status
+                .success()
+            {
                 return;
             }
         }
@@ -117,9 +129,15 @@ pub fn git(dir: &Path, args: &[&str]) {
 
 fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new("git");
-    command.current_dir(dir).args(args).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+    command
+        .current_dir(dir)
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null");
     for who in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{who}_NAME"), "Person").env(format!("GIT_{who}_EMAIL"), "person@example.com");
+        command
+            .env(format!("GIT_{who}_NAME"), "Person")
+            .env(format!("GIT_{who}_EMAIL"), "person@example.com");
     }
     command
 }
@@ -151,8 +169,7 @@ pub fn git_strategy(repo: &Repo, push: &str) -> Value {
 }
 
 pub fn secret(name: &str, data: &Value) -> Secret {
-    let document =
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "team", "name": name}, "stringData": data});
+    let document = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "team", "name": name}, "stringData": data});
     Secret::from_value(&document).unwrap().value
 }
 
@@ -162,7 +179,9 @@ pub fn hmac() -> Secret {
 
 /// A manifest whose version belongs to `team/<pipeline>` in prod.
 pub fn manifest(pipeline: &str, version: &str) -> String {
-    format!("# keep me\nspec:\n  chart:\n    version: {version} # {{\"$promotion\": \"team:{pipeline}:prod\"}}\n  # and me\n")
+    format!(
+        "# keep me\nspec:\n  chart:\n    version: {version} # {{\"$promotion\": \"team:{pipeline}:prod\"}}\n  # and me\n"
+    )
 }
 
 /// The parts of a sidecar, running on a folder.
@@ -211,7 +230,12 @@ impl Default for Options {
 }
 
 impl World {
-    pub fn start(dir: &Path, pipelines: Vec<Pipeline>, secrets: Vec<Secret>, options: Options) -> Self {
+    pub fn start(
+        dir: &Path,
+        pipelines: Vec<Pipeline>,
+        secrets: Vec<Secret>,
+        options: Options,
+    ) -> Self {
         Self::with(dir, Catalog::fixed(pipelines, secrets), options)
     }
 
@@ -228,7 +252,10 @@ impl World {
                 author_email: "lockgate@localhost".to_owned(),
                 signing_key: None,
                 policy: AddressPolicy {
-                    allow_insecure: vec![format!("file://{}", dir.display()), "http://127.0.0.1".to_owned()],
+                    allow_insecure: vec![
+                        format!("file://{}", dir.display()),
+                        "http://127.0.0.1".to_owned(),
+                    ],
                     allowed_hosts: Vec::new(),
                 },
             },
@@ -238,7 +265,8 @@ impl World {
             recheck: options.recheck,
             stop_grace: options.stop_grace,
         };
-        let (scheduler, runner) = Scheduler::new(catalog.clone(), store.clone(), settings, metrics.clone());
+        let (scheduler, runner) =
+            Scheduler::new(catalog.clone(), store.clone(), settings, metrics.clone());
         let settings = intake::Settings {
             freshness: Freshness::default(),
             wait: options.wait,
@@ -246,7 +274,13 @@ impl World {
             allow_unsigned: options.allow_unsigned.iter().map(|key| key.parse().unwrap()).collect(),
             retry: options.retry,
         };
-        let intake = Intake::new(catalog.clone(), store.clone(), settings, scheduler.clone(), metrics.clone());
+        let intake = Intake::new(
+            catalog.clone(),
+            store.clone(),
+            settings,
+            scheduler.clone(),
+            metrics.clone(),
+        );
         Self { catalog, store, scheduler, intake, metrics, runner: tokio::spawn(runner.run()) }
     }
 
@@ -258,7 +292,8 @@ impl World {
         drop(self.store);
     }
 
-    /// Ends as `kill -9` does: nothing is finished and nothing given back. Waits until the data folder is free.
+    /// Ends as `kill -9` does: nothing is finished and nothing given back. Waits until the data
+    /// folder is free.
     pub async fn kill(self, dir: &Path) {
         self.runner.abort();
         drop(self.runner.await);
@@ -278,13 +313,23 @@ impl World {
     /// Delivers a success of dev and returns the promotion that the answer names, as it is then.
     pub async fn promote(&self, pipeline: &str, revision: &str) -> Promotion {
         let reply = self.deliver(pipeline, &success(revision)).await;
-        assert!(matches!(reply.status, 201 | 202 | 500), "{}", String::from_utf8_lossy(&reply.body));
+        assert!(
+            matches!(reply.status, 201 | 202 | 500),
+            "{}",
+            String::from_utf8_lossy(&reply.body)
+        );
         let all = self.all().await;
-        all.into_iter().find(|p| p.pipeline.name() == pipeline && p.revision.as_str() == revision).expect("the promotion")
+        all.into_iter()
+            .find(|p| p.pipeline.name() == pipeline && p.revision.as_str() == revision)
+            .expect("the promotion")
     }
 
     pub async fn all(&self) -> Vec<Promotion> {
-        self.store.promotions(PromotionFilter { limit: Some(500), ..PromotionFilter::default() }).await.unwrap().items
+        self.store
+            .promotions(PromotionFilter { limit: Some(500), ..PromotionFilter::default() })
+            .await
+            .unwrap()
+            .items
     }
 
     /// Waits until a promotion is in the state.
@@ -293,10 +338,19 @@ impl World {
     }
 
     /// Waits until a promotion is as wanted.
-    pub async fn until_it(&self, id: PromotionId, what: &str, wanted: impl Fn(&Promotion) -> bool) -> Promotion {
+    pub async fn until_it(
+        &self,
+        id: PromotionId,
+        what: &str,
+        wanted: impl Fn(&Promotion) -> bool,
+    ) -> Promotion {
         let look = async || {
             let promotion = self.store.promotion(id).await.unwrap().unwrap();
-            if wanted(&promotion) { Ok(promotion) } else { Err(format!("it is {:?}", promotion.state)) }
+            if wanted(&promotion) {
+                Ok(promotion)
+            } else {
+                Err(format!("it is {:?}", promotion.state))
+            }
         };
         until(&format!("{id}: {what}"), look).await
     }
@@ -371,7 +425,9 @@ fn resource_version() -> i64 {
     use std::sync::atomic::{AtomicI64, Ordering};
     static LAST: AtomicI64 = AtomicI64::new(0);
     let now = Timestamp::now().as_microsecond();
-    let before = LAST.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(now.max(last + 1))).unwrap();
+    let before = LAST
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(now.max(last + 1)))
+        .unwrap();
     now.max(before + 1)
 }
 

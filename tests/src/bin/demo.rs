@@ -1,8 +1,8 @@
-//! `make demo`: the main job on one machine, with nothing faked. Each step prints the request and its answer, and fails the
-//! program if the answer is not the expected one.
+//! `make demo`: the main job on one machine, with nothing faked. Each step prints the request and
+//! its answer, and fails the program if the answer is not the expected one.
 //!
-//! The pipeline and its keys are the samples of `k8s/samples/lockgate`; the events are recordings of what Flux sends, with the
-//! time of now and signed anew.
+//! The pipeline and its keys are the samples of `k8s/samples/lockgate`; the events are recordings
+//! of what Flux sends, with the time of now and signed anew.
 
 use std::env;
 use std::fs;
@@ -67,19 +67,30 @@ impl Demo {
             let path = artifacts::workspace().join("k8s/samples/lockgate").join(name);
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
         };
-        let pipeline = sample("pipeline.yaml")?.replace("https://git.example.org/platform/deployments.git", "${REPOSITORY}");
+        let pipeline = sample("pipeline.yaml")?
+            .replace("https://git.example.org/platform/deployments.git", "${REPOSITORY}");
         let secrets = sample("secrets.yaml")?;
-        let (dev_key, staging_key) = (key_of(&secrets, "podinfo-dev-key")?, key_of(&secrets, "podinfo-staging-key")?);
+        let (dev_key, staging_key) =
+            (key_of(&secrets, "podinfo-dev-key")?, key_of(&secrets, "podinfo-staging-key")?);
         let stack = Stack::start(&Options {
             apps: vec![AppSpec::new("podinfo", Strategy::GitBranch)],
-            files: vec![("podinfo-keys.yaml".to_owned(), secrets), ("podinfo.yaml".to_owned(), pipeline)],
+            files: vec![
+                ("podinfo-keys.yaml".to_owned(), secrets),
+                ("podinfo.yaml".to_owned(), pipeline),
+            ],
             ..Options::default()
         })?;
         println!("Started in {:.1} s:", started.elapsed().as_secs_f64());
         println!("  Envoy with the filter   {} (process {})", stack.edge.url(), stack.envoy.pid());
-        println!("  lockgate serve          http://{} (process {})", stack.sidecar.api, stack.sidecar.pid().unwrap_or_default());
+        println!(
+            "  lockgate serve          http://{} (process {})",
+            stack.sidecar.api,
+            stack.sidecar.pid().unwrap_or_default()
+        );
         println!("  git repository          {}", stack.repository.path().display());
-        println!("  pipeline                {NAMESPACE}/podinfo: dev → staging (commits to main) → prod (pushes a branch)");
+        println!(
+            "  pipeline                {NAMESPACE}/podinfo: dev → staging (commits to main) → prod (pushes a branch)"
+        );
         Ok(Self { stack, dev_key, staging_key })
     }
 
@@ -101,14 +112,21 @@ impl Demo {
     fn ignores_what_is_no_success(&self) -> Result<()> {
         let before = self.branches()?;
         heading("A failed upgrade promotes nothing");
-        let mut failed = upgraded_now()?.because("UpgradeFailed", "error").at(Timestamp::now() - SignedDuration::from_secs(2));
-        failed.message = failed.message.replace("Helm upgrade succeeded", "Helm upgrade failed") + ": context deadline exceeded";
+        let mut failed = upgraded_now()?
+            .because("UpgradeFailed", "error")
+            .at(Timestamp::now() - SignedDuration::from_secs(2));
+        failed.message = failed.message.replace("Helm upgrade succeeded", "Helm upgrade failed")
+            + ": context deadline exceeded";
         let answer = self.exchange(&post(STAGING, &self.staging_key, &failed.to_body()?))?;
         expect(&answer, 202)?;
-        ensure!(answer.json()?.get("promotion") == Some(&Value::Null), "a failed upgrade started a promotion");
+        ensure!(
+            answer.json()?.get("promotion") == Some(&Value::Null),
+            "a failed upgrade started a promotion"
+        );
 
         heading("Nor does a rollback, although Flux reports it with severity info");
-        let rollback = Event::example(Example::HelmRolledBack)?.at(Timestamp::now() - SignedDuration::from_secs(1));
+        let rollback = Event::example(Example::HelmRolledBack)?
+            .at(Timestamp::now() - SignedDuration::from_secs(1));
         expect(&self.exchange(&post(STAGING, &self.staging_key, &rollback.to_body()?))?, 202)?;
         ensure!(self.branches()? == before, "the repository has changed");
         println!("\n  The repository is as it was.");
@@ -135,7 +153,9 @@ impl Demo {
     }
 
     fn commits_to_the_base_branch(&self) -> Result<Request> {
-        heading("A success in dev, as Flux before 2.5 reports it, becomes a commit on main for staging");
+        heading(
+            "A success in dev, as Flux before 2.5 reports it, becomes a commit on main for staging",
+        );
         let installed = Event::example(Example::HelmInstalledPrefixed)?.at(Timestamp::now());
         let request = post(DEV, &self.dev_key, &installed.to_body()?);
         let answer = self.exchange(&request)?;
@@ -146,7 +166,9 @@ impl Demo {
     }
 
     fn limits_a_flood(&self, installed: &Request, upgraded: &Request) -> Result<()> {
-        heading(&format!("A flood is limited: the last event {FLOOD} times more, and each environment has its own limit"));
+        heading(&format!(
+            "A flood is limited: the last event {FLOOD} times more, and each environment has its own limit"
+        ));
         let mut connection = self.stack.edge.connect(installed.source)?;
         let answers = (0..FLOOD).map(|_| connection.send(installed)).collect::<Result<Vec<_>>>()?;
         let limited: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 429).collect();
@@ -175,7 +197,10 @@ impl Demo {
 
     fn wait_until_done(&self, answer: &Answer) -> Result<()> {
         let body = answer.json()?;
-        let id = body.pointer("/promotion/id").and_then(Value::as_str).context("the answer names no promotion")?;
+        let id = body
+            .pointer("/promotion/id")
+            .and_then(Value::as_str)
+            .context("the answer names no promotion")?;
         self.stack.sidecar.wait_for_state(id, "Done", PATIENCE)?;
         println!("\n  Promotion {id} is Done.");
         Ok(())
@@ -221,13 +246,20 @@ fn upgraded_now() -> Result<Event> {
 
 fn post(endpoint: &str, key: &str, body: &[u8]) -> Request {
     let signature = sign(key.as_bytes(), body);
-    Request::post(&format!("/promotion/{endpoint}")).json().header("x-signature", &signature).body(body)
+    Request::post(&format!("/promotion/{endpoint}"))
+        .json()
+        .header("x-signature", &signature)
+        .body(body)
 }
 
 fn key_of(secrets: &str, name: &str) -> Result<String> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(secrets).context("the sample of the Secrets")?;
-    let secret = documents.iter().find(|secret| secret.pointer("/metadata/name").and_then(Value::as_str) == Some(name));
-    let key = secret.and_then(|secret| secret.pointer("/stringData/hmac-key")).and_then(Value::as_str);
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(secrets).context("the sample of the Secrets")?;
+    let secret = documents
+        .iter()
+        .find(|secret| secret.pointer("/metadata/name").and_then(Value::as_str) == Some(name));
+    let key =
+        secret.and_then(|secret| secret.pointer("/stringData/hmac-key")).and_then(Value::as_str);
     Ok(key.with_context(|| format!("Secret {name} has no hmac-key"))?.to_owned())
 }
 

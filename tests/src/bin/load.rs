@@ -1,5 +1,5 @@
-//! `make load`: drives the edge with hey and prints a table. It uses the demo that `make demo KEEP=1` left running, with its
-//! limits, else a stack of its own whose limits are lifted.
+//! `make load`: drives the edge with hey and prints a table. It uses the demo that `make demo
+//! KEEP=1` left running, with its limits, else a stack of its own whose limits are lifted.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -15,9 +15,11 @@ use lockgate_e2e::{AppSpec, Event, Options, Stack, Strategy};
 
 /// How long each row over HTTP/1.1 runs.
 const DURATION: &str = "5s";
-/// Requests of a row over HTTP/2, all on one connection. The HTTP/2 client of Go resets about one stream in twenty-five after its answer
-/// (it notices the answer before it notices that its own request is complete), and Envoy's codec (nghttp2) ends a connection with
-/// a GOAWAY after 1,000 resets, and 33 more for each second: its protection against the rapid reset attack. So few come nowhere near.
+/// Requests of a row over HTTP/2, all on one connection. The HTTP/2 client of Go resets about one
+/// stream in twenty-five after its answer (it notices the answer before it notices that its own
+/// request is complete), and Envoy's codec (nghttp2) ends a connection with a GOAWAY after 1,000
+/// resets, and 33 more for each second: its protection against the rapid reset attack. So few come
+/// nowhere near.
 const HTTP2_REQUESTS: &str = "8000";
 
 fn main() -> ExitCode {
@@ -38,9 +40,17 @@ fn main() -> ExitCode {
 fn run() -> Result<bool> {
     let hey = env::var_os("LOCKGATE_HEY").map_or_else(|| PathBuf::from("hey"), PathBuf::from);
     if let Some(demo) = Kept::running() {
-        let value = |name: &str| demo.get(name).map(str::to_owned).with_context(|| format!("demo.env has no {name}"));
-        println!("Against the running demo, with the limits of the demo (so most signed requests get 429):");
-        let target = Target { edge: value("LOCKGATE_EDGE")?, endpoint: value("LOCKGATE_ENDPOINT")?, key: value("LOCKGATE_KEY")? };
+        let value = |name: &str| {
+            demo.get(name).map(str::to_owned).with_context(|| format!("demo.env has no {name}"))
+        };
+        println!(
+            "Against the running demo, with the limits of the demo (so most signed requests get 429):"
+        );
+        let target = Target {
+            edge: value("LOCKGATE_EDGE")?,
+            endpoint: value("LOCKGATE_ENDPOINT")?,
+            key: value("LOCKGATE_KEY")?,
+        };
         return target.table(&hey);
     }
     let stack = Stack::start(&Options {
@@ -50,7 +60,8 @@ fn run() -> Result<bool> {
     })?;
     let app = stack.apps.first().context("the stack has an application")?;
     println!("Against a stack of its own, two Envoy workers, limits lifted:");
-    Target { edge: stack.edge.url(), endpoint: app.endpoint("dev"), key: app.key("dev") }.table(&hey)
+    Target { edge: stack.edge.url(), endpoint: app.endpoint("dev"), key: app.key("dev") }
+        .table(&hey)
 }
 
 /// Where the load goes.
@@ -73,7 +84,9 @@ struct Row<'a> {
 impl Target {
     fn table(&self, hey: &Path) -> Result<bool> {
         let folder = tempfile::tempdir()?;
-        let event = Event::helm_upgraded("load", "load", "1.0.0").because("RollbackSucceeded", "info").to_body()?;
+        let event = Event::helm_upgraded("load", "load", "1.0.0")
+            .because("RollbackSucceeded", "info")
+            .to_body()?;
         let body = folder.path().join("event.json");
         fs::write(&body, &event)?;
         let endpoint = format!("/promotion/{}", self.endpoint);
@@ -91,7 +104,10 @@ impl Target {
             "hey -z {DURATION} (over HTTP/2 -n {HTTP2_REQUESTS}), {} bytes of body, TLS; a signed row repeats one authentic event\n",
             event.len()
         );
-        println!("{:<28} {:>4} {:>10} {:>9} {:>9} {:>9}  answers", "", "conn", "req/s", "p50 ms", "p95 ms", "p99 ms");
+        println!(
+            "{:<28} {:>4} {:>10} {:>9} {:>9} {:>9}  answers",
+            "", "conn", "req/s", "p50 ms", "p95 ms", "p99 ms"
+        );
         let mut clean = true;
         for row in [
             row("path refused", "/promotion/not/enough", Some(&good), 16, false),
@@ -120,13 +136,18 @@ impl Target {
 
     fn measure(&self, hey: &Path, row: &Row) -> Result<Report> {
         let mut command = Command::new(hey);
-        command.args(if row.http2 { ["-h2", "-n", HTTP2_REQUESTS].as_slice() } else { &["-z", DURATION] });
+        command.args(if row.http2 {
+            ["-h2", "-n", HTTP2_REQUESTS].as_slice()
+        } else {
+            &["-z", DURATION]
+        });
         command.args(["-c", &row.connections.to_string(), "-m", "POST", "-T", "application/json"]);
         command.arg("-D").arg(row.body);
         if let Some(signature) = &row.signature {
             command.args(["-H", &format!("X-Signature: {signature}")]);
         }
-        let output = command.arg(format!("{}{}", self.edge, row.path)).stderr(Stdio::inherit()).output();
+        let output =
+            command.arg(format!("{}{}", self.edge, row.path)).stderr(Stdio::inherit()).output();
         let output = output.with_context(|| format!("starting {}", hey.display()))?;
         std::io::stdout().flush()?;
         Report::parse(&String::from_utf8_lossy(&output.stdout))
@@ -159,7 +180,8 @@ impl Report {
             } else if let Some((percent, seconds)) = line.split_once("% in ") {
                 let seconds: f64 = seconds.trim_end_matches(" secs").parse()?;
                 report.percentiles.insert(percent.parse()?, seconds * 1000.0);
-            } else if let Some((status, count)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+            } else if let Some((status, count)) =
+                line.strip_prefix('[').and_then(|rest| rest.split_once(']'))
                 && let Some(count) = count.trim().strip_suffix(" responses")
             {
                 report.answers.insert(status.parse()?, count.parse()?);
@@ -173,8 +195,13 @@ impl Report {
 
     /// Whether all was answered without a 5xx.
     fn print(&self, row: &Row) -> bool {
-        let percentile = |percent| self.percentiles.get(&percent).map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
-        let answers: Vec<String> = self.answers.iter().map(|(status, count)| format!("{status}: {count}")).collect();
+        let percentile = |percent| {
+            self.percentiles
+                .get(&percent)
+                .map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"))
+        };
+        let answers: Vec<String> =
+            self.answers.iter().map(|(status, count)| format!("{status}: {count}")).collect();
         println!(
             "{:<28} {:>4} {:>10.0} {:>9} {:>9} {:>9}  {} {}",
             row.name,

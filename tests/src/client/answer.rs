@@ -28,7 +28,8 @@ impl Answer {
     /// # Errors
     /// The body is not JSON; the text shows it.
     pub fn json(&self) -> Result<serde_json::Value> {
-        serde_json::from_slice(&self.body).with_context(|| format!("status {}: {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("status {}: {}", self.status, self.text()))
     }
 
     /// `Retry-After` in seconds.
@@ -58,20 +59,30 @@ pub(super) fn read(stream: &mut impl Read, rest: &mut Vec<u8>) -> Result<Answer>
 }
 
 /// Reads an interim or final head and nothing of a body.
-pub(super) fn read_head(stream: &mut impl Read, rest: &mut Vec<u8>) -> Result<(u16, Vec<(String, String)>)> {
+pub(super) fn read_head(
+    stream: &mut impl Read,
+    rest: &mut Vec<u8>,
+) -> Result<(u16, Vec<(String, String)>)> {
     let end = loop {
         if let Some(at) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
             break at;
         }
         if fill(stream, rest)? == 0 {
-            bail!("the connection ended before an answer; so far {:?}", String::from_utf8_lossy(rest));
+            bail!(
+                "the connection ended before an answer; so far {:?}",
+                String::from_utf8_lossy(rest)
+            );
         }
     };
     let head: Vec<u8> = rest.drain(..end + 4).collect();
     let text = String::from_utf8_lossy(&head).into_owned();
     let mut lines = text.trim_end().split("\r\n");
     let first = lines.next().unwrap_or_default();
-    let status = first.split(' ').nth(1).and_then(|word| word.parse().ok()).with_context(|| format!("a status in {first:?}"))?;
+    let status = first
+        .split(' ')
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .with_context(|| format!("a status in {first:?}"))?;
     let headers = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -129,14 +140,19 @@ fn fill(stream: &mut impl Read, rest: &mut Vec<u8>) -> Result<usize> {
     let mut buffer = [0; 16 * 1024];
     let count = loop {
         match stream.read(&mut buffer) {
-            // A child of this process has ended: where a read has a timeout, the kernel does not begin it anew.
+            // A child of this process has ended: where a read has a timeout, the kernel does not
+            // begin it anew.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             other => break other,
         }
     };
     let count = match count {
         Ok(count) => count,
-        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => 0,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) =>
+        {
+            0
+        }
         Err(error) => return Err(error).context("reading the answer"),
     };
     rest.extend(buffer.iter().take(count));

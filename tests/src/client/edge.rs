@@ -63,7 +63,11 @@ impl Edge {
         let socket = self.tcp(source)?;
         let name = ServerName::try_from("localhost")?;
         let session = ClientConnection::new(Arc::clone(&self.http1), name)?;
-        Ok(Connection { stream: StreamOwned::new(session, socket), rest: Vec::new(), host: self.address.to_string() })
+        Ok(Connection {
+            stream: StreamOwned::new(session, socket),
+            rest: Vec::new(),
+            host: self.address.to_string(),
+        })
     }
 
     /// One request over HTTP/1.1 on a connection of its own, as Flux does it.
@@ -87,7 +91,9 @@ impl Edge {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.bind(&SocketAddr::from((source, 0)).into())?;
         socket.set_tcp_nodelay(true)?;
-        socket.connect_timeout(&self.address.into(), PATIENCE).with_context(|| format!("connecting to {}", self.address))?;
+        socket
+            .connect_timeout(&self.address.into(), PATIENCE)
+            .with_context(|| format!("connecting to {}", self.address))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         Ok(socket.into())
@@ -136,7 +142,8 @@ impl Connection {
         self.answer()
     }
 
-    /// Sends a request and waits for its answer. The connection can be used again unless the answer closes it.
+    /// Sends a request and waits for its answer. The connection can be used again unless the answer
+    /// closes it.
     ///
     /// # Errors
     /// The connection ended before a complete answer.
@@ -184,7 +191,13 @@ pub fn plain_get(address: SocketAddr, path: &str) -> Result<Answer> {
 ///
 /// # Errors
 /// Nobody listens, or no complete answer came.
-pub fn plain(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+pub fn plain(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");

@@ -22,17 +22,33 @@ use super::request::{Body, Request};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) fn send(socket: TcpStream, config: &Arc<ClientConfig>, address: SocketAddr, request: &Request) -> Result<Answer> {
+pub(super) fn send(
+    socket: TcpStream,
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+    request: &Request,
+) -> Result<Answer> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime
-        .block_on(async { timeout(PATIENCE, exchange(socket, config, address, request)).await.context("an answer over HTTP/2")? })
+    runtime.block_on(async {
+        timeout(PATIENCE, exchange(socket, config, address, request))
+            .await
+            .context("an answer over HTTP/2")?
+    })
 }
 
-async fn exchange(socket: TcpStream, config: &Arc<ClientConfig>, address: SocketAddr, request: &Request) -> Result<Answer> {
+async fn exchange(
+    socket: TcpStream,
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+    request: &Request,
+) -> Result<Answer> {
     socket.set_nonblocking(true)?;
     let socket = tokio::net::TcpStream::from_std(socket)?;
-    let stream = TlsConnector::from(Arc::clone(config)).connect(ServerName::try_from("localhost")?, socket).await?;
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let stream = TlsConnector::from(Arc::clone(config))
+        .connect(ServerName::try_from("localhost")?, socket)
+        .await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
 
     let (frames, body) = mpsc::channel::<Result<Frame<Bytes>, std::io::Error>>(4);
@@ -69,16 +85,23 @@ async fn exchange(socket: TcpStream, config: &Arc<ClientConfig>, address: Socket
     let headers = parts.headers.iter();
     Ok(Answer {
         status: parts.status.as_u16(),
-        headers: headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect(),
+        headers: headers
+            .map(|(name, value)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect(),
         body,
         interim: Vec::new(),
     })
 }
 
 fn build(address: SocketAddr, request: &Request) -> Result<http::request::Builder> {
-    let mut builder = http::Request::builder().method(request.method.as_str()).uri(format!("https://{address}{}", request.path));
+    let mut builder = http::Request::builder()
+        .method(request.method.as_str())
+        .uri(format!("https://{address}{}", request.path));
     for (name, value) in &request.headers {
-        builder = builder.header(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value)?);
+        builder = builder
+            .header(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value)?);
     }
     if let (Some(length), Body::Whole(_) | Body::Halves(..)) = (request.declared(), &request.body) {
         builder = builder.header("content-length", length);

@@ -1,4 +1,5 @@
-//! Clients of the edge: whole requests over HTTP/1.1 and HTTP/2, and raw bytes for what no client would send.
+//! Clients of the edge: whole requests over HTTP/1.1 and HTTP/2, and raw bytes for what no client
+//! would send.
 
 mod answer;
 mod edge;

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub enum Body {
     /// With its length declared.
     Whole(Vec<u8>),
-    /// In pieces of unknown total, the pause between them. HTTP/1.1: chunked. HTTP/2: no `content-length`.
+    /// In pieces of unknown total, the pause between them. HTTP/1.1: chunked. HTTP/2: no
+    /// `content-length`.
     Pieces(Vec<Vec<u8>>, Duration),
     /// With its length declared, but sent in pieces, the pause between them.
     Halves(Vec<Vec<u8>>, Duration),
@@ -142,7 +143,8 @@ impl Request {
 
     /// Request line and headers of HTTP/1.1, up to and with the empty line.
     pub fn head(&self, host: &str) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nhost: {host}\r\n", self.method, self.path).into_bytes();
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nhost: {host}\r\n", self.method, self.path).into_bytes();
         for (name, value) in &self.headers {
             head.extend_from_slice(name.as_bytes());
             head.extend_from_slice(b": ");

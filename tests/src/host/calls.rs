@@ -1,7 +1,7 @@
 //! The host calls that the module may import; see the proxy-wasm specification 0.2.1.
 //!
-//! The SDK links more than the filter calls. What is not here traps when it is called, and says its name: the
-//! capability list of `envoy/envoy.yaml` does not have it either.
+//! The SDK links more than the filter calls. What is not here traps when it is called, and says its
+//! name: the capability list of `envoy/envoy.yaml` does not have it either.
 
 use std::time::Duration;
 
@@ -39,34 +39,54 @@ fn link_calls(linker: &mut Linker<State>) -> Result<()> {
 }
 
 fn link_basics(linker: &mut Linker<State>) -> Result<()> {
-    linker.func_wrap(ENV, "proxy_log", |mut host: Host<'_>, level: u32, at: u32, length: u32| -> Result<i32> {
-        let text = read_text(&mut host, at, length)?;
-        host.data_mut().log.push((level, text));
-        done(Status::Ok)
-    })?;
-    linker.func_wrap(ENV, "proxy_get_current_time_nanoseconds", |mut host: Host<'_>, time: u32| -> Result<i32> {
-        let now = u64::try_from(host.data().proxy.now().as_nanos()).unwrap_or(u64::MAX);
-        write(&mut host, time, &now.to_le_bytes())?;
-        done(Status::Ok)
-    })?;
-    linker.func_wrap(ENV, "proxy_set_tick_period_milliseconds", |mut host: Host<'_>, period: u32| -> Result<i32> {
-        host.data_mut().tick = (period > 0).then(|| Duration::from_millis(u64::from(period)));
-        done(Status::Ok)
-    })?;
-    linker.func_wrap(ENV, "proxy_set_effective_context", |mut host: Host<'_>, context: u32| -> Result<i32> {
-        let state = host.data_mut();
-        if context != super::vm::ROOT && !state.streams.contains_key(&context) {
-            return done(Status::BadArgument);
-        }
-        state.effective = context;
-        done(Status::Ok)
-    })?;
-    linker.func_wrap(ENV, "proxy_get_status", |mut host: Host<'_>, code: u32, text: u32, size: u32| -> Result<i32> {
-        let status = host.data().status;
-        write(&mut host, code, &status.to_le_bytes())?;
-        give(&mut host, b"", text, size)?;
-        done(Status::Ok)
-    })?;
+    linker.func_wrap(
+        ENV,
+        "proxy_log",
+        |mut host: Host<'_>, level: u32, at: u32, length: u32| -> Result<i32> {
+            let text = read_text(&mut host, at, length)?;
+            host.data_mut().log.push((level, text));
+            done(Status::Ok)
+        },
+    )?;
+    linker.func_wrap(
+        ENV,
+        "proxy_get_current_time_nanoseconds",
+        |mut host: Host<'_>, time: u32| -> Result<i32> {
+            let now = u64::try_from(host.data().proxy.now().as_nanos()).unwrap_or(u64::MAX);
+            write(&mut host, time, &now.to_le_bytes())?;
+            done(Status::Ok)
+        },
+    )?;
+    linker.func_wrap(
+        ENV,
+        "proxy_set_tick_period_milliseconds",
+        |mut host: Host<'_>, period: u32| -> Result<i32> {
+            host.data_mut().tick = (period > 0).then(|| Duration::from_millis(u64::from(period)));
+            done(Status::Ok)
+        },
+    )?;
+    linker.func_wrap(
+        ENV,
+        "proxy_set_effective_context",
+        |mut host: Host<'_>, context: u32| -> Result<i32> {
+            let state = host.data_mut();
+            if context != super::vm::ROOT && !state.streams.contains_key(&context) {
+                return done(Status::BadArgument);
+            }
+            state.effective = context;
+            done(Status::Ok)
+        },
+    )?;
+    linker.func_wrap(
+        ENV,
+        "proxy_get_status",
+        |mut host: Host<'_>, code: u32, text: u32, size: u32| -> Result<i32> {
+            let status = host.data().status;
+            write(&mut host, code, &status.to_le_bytes())?;
+            give(&mut host, b"", text, size)?;
+            done(Status::Ok)
+        },
+    )?;
     Ok(())
 }
 
@@ -78,20 +98,34 @@ fn link_request(linker: &mut Linker<State>) -> Result<()> {
             let Some(buffer) = host.data().buffer(kind) else { return done(Status::NotFound) };
             let start = start as usize;
             let end = buffer.len().min(start.saturating_add(max as usize));
-            let Some(bytes) = buffer.get(start..end).map(<[u8]>::to_vec) else { return done(Status::BadArgument) };
+            let Some(bytes) = buffer.get(start..end).map(<[u8]>::to_vec) else {
+                return done(Status::BadArgument);
+            };
             give(&mut host, &bytes, at, size)?;
             done(Status::Ok)
         },
     )?;
-    linker.func_wrap(ENV, "proxy_get_header_map_pairs", |mut host: Host<'_>, kind: u32, at: u32, size: u32| -> Result<i32> {
-        let Some(bytes) = host.data().map(kind).map(encode) else { return done(Status::BadArgument) };
-        give(&mut host, &bytes, at, size)?;
-        done(Status::Ok)
-    })?;
+    linker.func_wrap(
+        ENV,
+        "proxy_get_header_map_pairs",
+        |mut host: Host<'_>, kind: u32, at: u32, size: u32| -> Result<i32> {
+            let Some(bytes) = host.data().map(kind).map(encode) else {
+                return done(Status::BadArgument);
+            };
+            give(&mut host, &bytes, at, size)?;
+            done(Status::Ok)
+        },
+    )?;
     linker.func_wrap(
         ENV,
         "proxy_get_header_map_value",
-        |mut host: Host<'_>, kind: u32, name: u32, length: u32, at: u32, size: u32| -> Result<i32> {
+        |mut host: Host<'_>,
+         kind: u32,
+         name: u32,
+         length: u32,
+         at: u32,
+         size: u32|
+         -> Result<i32> {
             let name = read(&mut host, name, length)?;
             let Some(map) = host.data().map(kind) else { return done(Status::BadArgument) };
             let Some(value) = pair(map, &name) else { return done(Status::NotFound) };
@@ -130,7 +164,8 @@ fn link_reply(linker: &mut Linker<State>) -> Result<()> {
             let body = read(&mut host, body, length)?;
             let pairs = decode(&read(&mut host, map, map_length)?)?;
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-            let headers = pairs.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+            let headers =
+                pairs.into_iter().map(|(name, value)| (text(name), text(value))).collect();
             // In the name of the root context the call is accepted and does nothing.
             let Some(stream) = host.data_mut().stream() else { return done(Status::Ok) };
             if stream.reply.is_some() {
@@ -149,7 +184,9 @@ fn link_shared_data(linker: &mut Linker<State>) -> Result<()> {
         "proxy_get_shared_data",
         |mut host: Host<'_>, key: u32, length: u32, at: u32, size: u32, cas: u32| -> Result<i32> {
             let key = read(&mut host, key, length)?;
-            let Some((value, mark)) = host.data().proxy.load(&key) else { return done(Status::NotFound) };
+            let Some((value, mark)) = host.data().proxy.load(&key) else {
+                return done(Status::NotFound);
+            };
             give(&mut host, &value, at, size)?;
             write(&mut host, cas, &mark.to_le_bytes())?;
             done(Status::Ok)
@@ -158,7 +195,13 @@ fn link_shared_data(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap(
         ENV,
         "proxy_set_shared_data",
-        |mut host: Host<'_>, key: u32, key_length: u32, value: u32, length: u32, cas: u32| -> Result<i32> {
+        |mut host: Host<'_>,
+         key: u32,
+         key_length: u32,
+         value: u32,
+         length: u32,
+         cas: u32|
+         -> Result<i32> {
             let key = read(&mut host, key, key_length)?;
             let value = read(&mut host, value, length)?;
             let stored = host.data().proxy.store(&key, &value, cas);
@@ -179,12 +222,24 @@ fn link_metrics(linker: &mut Linker<State>) -> Result<()> {
             done(Status::Ok)
         },
     )?;
-    linker.func_wrap(ENV, "proxy_increment_metric", |host: Host<'_>, id: u32, by: i64| -> Result<i32> {
-        found(host.data().proxy.change_metric(id, |value| *value += by))
-    })?;
-    linker.func_wrap(ENV, "proxy_record_metric", |host: Host<'_>, id: u32, to: u64| -> Result<i32> {
-        found(host.data().proxy.change_metric(id, |value| *value = i64::try_from(to).unwrap_or(i64::MAX)))
-    })?;
+    linker.func_wrap(
+        ENV,
+        "proxy_increment_metric",
+        |host: Host<'_>, id: u32, by: i64| -> Result<i32> {
+            found(host.data().proxy.change_metric(id, |value| *value += by))
+        },
+    )?;
+    linker.func_wrap(
+        ENV,
+        "proxy_record_metric",
+        |host: Host<'_>, id: u32, to: u64| -> Result<i32> {
+            found(
+                host.data()
+                    .proxy
+                    .change_metric(id, |value| *value = i64::try_from(to).unwrap_or(i64::MAX)),
+            )
+        },
+    )?;
     Ok(())
 }
 
@@ -217,7 +272,18 @@ fn link_grpc(linker: &mut Linker<State>) -> Result<()> {
             let token = state.next_token;
             state.next_token += 1;
             let timeout = Duration::from_millis(u64::from(timeout));
-            state.calls.insert(token, Call { token, context: state.effective, cluster, service, method, message, timeout });
+            state.calls.insert(
+                token,
+                Call {
+                    token,
+                    context: state.effective,
+                    cluster,
+                    service,
+                    method,
+                    message,
+                    timeout,
+                },
+            );
             write(&mut host, token_at, &token.to_le_bytes())?;
             done(Status::Ok)
         },

@@ -16,19 +16,25 @@ pub(super) enum Status {
 }
 
 fn memory(caller: &mut Caller<'_, State>) -> Result<Memory> {
-    caller.get_export("memory").and_then(Extern::into_memory).ok_or_else(|| Error::msg("the module exports no memory"))
+    caller
+        .get_export("memory")
+        .and_then(Extern::into_memory)
+        .ok_or_else(|| Error::msg("the module exports no memory"))
 }
 
 pub(super) fn read(caller: &mut Caller<'_, State>, at: u32, length: u32) -> Result<Vec<u8>> {
     let memory = memory(caller)?;
     let start = at as usize;
     let bytes = memory.data(&*caller).get(start..start.saturating_add(length as usize));
-    bytes.map(<[u8]>::to_vec).ok_or_else(|| Error::msg(format!("the module passed {length} bytes at {at}, outside its memory")))
+    bytes.map(<[u8]>::to_vec).ok_or_else(|| {
+        Error::msg(format!("the module passed {length} bytes at {at}, outside its memory"))
+    })
 }
 
 pub(super) fn read_text(caller: &mut Caller<'_, State>, at: u32, length: u32) -> Result<String> {
     let bytes = read(caller, at, length)?;
-    String::from_utf8(bytes).map_err(|error| Error::msg(format!("the module passed text that is not UTF-8: {error}")))
+    String::from_utf8(bytes)
+        .map_err(|error| Error::msg(format!("the module passed text that is not UTF-8: {error}")))
 }
 
 pub(super) fn write(caller: &mut Caller<'_, State>, at: u32, bytes: &[u8]) -> Result<()> {
@@ -36,13 +42,20 @@ pub(super) fn write(caller: &mut Caller<'_, State>, at: u32, bytes: &[u8]) -> Re
 }
 
 /// Puts `bytes` into memory that the module allocates, and says where. Nothing is a null pointer.
-pub(super) fn give(caller: &mut Caller<'_, State>, bytes: &[u8], pointer: u32, size: u32) -> Result<()> {
+pub(super) fn give(
+    caller: &mut Caller<'_, State>,
+    bytes: &[u8],
+    pointer: u32,
+    size: u32,
+) -> Result<()> {
     let length = u32::try_from(bytes.len()).map_err(Error::from)?;
     let at = if bytes.is_empty() {
         0
     } else {
-        let malloc =
-            caller.get_export("malloc").and_then(Extern::into_func).ok_or_else(|| Error::msg("the module exports no malloc"))?;
+        let malloc = caller
+            .get_export("malloc")
+            .and_then(Extern::into_func)
+            .ok_or_else(|| Error::msg("the module exports no malloc"))?;
         let at = malloc.typed::<u32, u32>(&*caller)?.call(&mut *caller, length)?;
         write(caller, at, bytes)?;
         at

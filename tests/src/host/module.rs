@@ -27,7 +27,11 @@ impl Module {
 
     /// `module.name` of everything that is imported, sorted.
     pub fn imports(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.module.imports().map(|import| format!("{}.{}", import.module(), import.name())).collect();
+        let mut names: Vec<String> = self
+            .module
+            .imports()
+            .map(|import| format!("{}.{}", import.module(), import.name()))
+            .collect();
         names.sort();
         names
     }
@@ -44,7 +48,8 @@ impl Module {
 
     /// The names of all exports, sorted.
     pub fn exports(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.module.exports().map(|export| export.name().to_owned()).collect();
+        let mut names: Vec<String> =
+            self.module.exports().map(|export| export.name().to_owned()).collect();
         names.sort();
         names
     }

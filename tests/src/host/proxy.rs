@@ -39,7 +39,9 @@ impl Proxy {
     }
 
     pub fn set_clock(&self, since_epoch: Duration) {
-        self.0.clock.store(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.0
+            .clock
+            .store(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     pub fn advance(&self, by: Duration) {
@@ -88,8 +90,12 @@ impl Proxy {
     /// `cas` 0 always writes. Otherwise a present key with another mark is a lost race.
     pub(super) fn store(&self, key: &[u8], value: &[u8], cas: u32) -> bool {
         let mut data = self.data();
-        let unlucky =
-            cas != 0 && self.0.unlucky.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let unlucky = cas != 0
+            && self
+                .0
+                .unlucky
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .is_ok();
         let beaten = cas != 0 && data.cells.get(key).is_some_and(|(_, present)| *present != cas);
         if unlucky || beaten {
             self.0.lost_races.fetch_add(1, Ordering::SeqCst);
@@ -114,7 +120,8 @@ impl Proxy {
     /// Whether there is such a statistic.
     pub(super) fn change_metric(&self, id: u32, change: impl FnOnce(&mut i64)) -> bool {
         let place = (id as usize).checked_sub(1);
-        match place.and_then(|place| self.metrics().get_mut(place).map(|(_, value)| change(value))) {
+        match place.and_then(|place| self.metrics().get_mut(place).map(|(_, value)| change(value)))
+        {
             Some(()) => true,
             None => false,
         }

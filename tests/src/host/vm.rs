@@ -55,7 +55,8 @@ impl Vm {
     pub fn start_with(module: &Module, proxy: &Proxy, configuration: &str) -> Result<Self> {
         let mut linker = Linker::new(&module.engine);
         calls::link(&mut linker, &module.module)?;
-        let mut store = Store::new(&module.engine, State::new(proxy.clone(), configuration.as_bytes()));
+        let mut store =
+            Store::new(&module.engine, State::new(proxy.clone(), configuration.as_bytes()));
         let instance = linker.instantiate(&mut store, &module.module)?;
         let mut vm = Self { store, instance, next_context: ROOT + 1, dead: false };
         vm.call::<(), ()>("_initialize", ())?;
@@ -129,16 +130,26 @@ impl Vm {
             (b":authority".to_vec(), b"edge.example".to_vec()),
             (b"x-request-id".to_vec(), format!("00000000-0000-4000-8000-{id:012}").into_bytes()),
         ];
-        headers.extend(request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase().into_bytes(), value.clone())));
+        headers.extend(
+            request
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_ascii_lowercase().into_bytes(), value.clone())),
+        );
         if let Some(length) = request.declared() {
             headers.push((b"content-length".to_vec(), length.to_string().into_bytes()));
         }
         let count = u32::try_from(headers.len())?;
-        let stream = Stream { headers, source: format!("{}:40000", request.source), ..Stream::default() };
+        let stream =
+            Stream { headers, source: format!("{}:40000", request.source), ..Stream::default() };
         self.call::<(u32, u32), ()>("proxy_on_context_create", (id, ROOT))?;
         self.store.data_mut().streams.insert(id, stream);
         let id = StreamId(id);
-        let action = self.on::<(u32, u32, u32), u32>(id.0, "proxy_on_request_headers", (id.0, count, u32::from(end_of_stream)))?;
+        let action = self.on::<(u32, u32, u32), u32>(
+            id.0,
+            "proxy_on_request_headers",
+            (id.0, count, u32::from(end_of_stream)),
+        )?;
         self.note(id, action);
         Ok(id)
     }
@@ -154,7 +165,11 @@ impl Vm {
         }
         stream.body.extend_from_slice(bytes);
         let size = u32::try_from(stream.body.len())?;
-        let action = self.on::<(u32, u32, u32), u32>(id.0, "proxy_on_request_body", (id.0, size, u32::from(end_of_stream)))?;
+        let action = self.on::<(u32, u32, u32), u32>(
+            id.0,
+            "proxy_on_request_body",
+            (id.0, size, u32::from(end_of_stream)),
+        )?;
         self.note(id, action);
         Ok(())
     }
@@ -164,10 +179,14 @@ impl Vm {
         if stream.reply.is_some() {
             return Ok(());
         }
-        let bytes = request.trailers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes()));
+        let bytes = request
+            .trailers
+            .iter()
+            .map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes()));
         stream.trailers = bytes.collect();
         let count = u32::try_from(request.trailers.len())?;
-        let action = self.on::<(u32, u32), u32>(id.0, "proxy_on_request_trailers", (id.0, count))?;
+        let action =
+            self.on::<(u32, u32), u32>(id.0, "proxy_on_request_trailers", (id.0, count))?;
         self.note(id, action);
         Ok(())
     }
@@ -188,7 +207,8 @@ impl Vm {
         Ok(call.map_or(Outcome::Stuck, Outcome::Calling))
     }
 
-    /// Ends a request as a proxy does after the reply, or when the client leaves: its calls end in silence.
+    /// Ends a request as a proxy does after the reply, or when the client leaves: its calls end in
+    /// silence.
     ///
     /// # Errors
     /// The module trapped.
@@ -219,7 +239,11 @@ impl Vm {
         self.store.data_mut().status = 0;
         self.store.data_mut().received = message.to_vec();
         let size = u32::try_from(message.len())?;
-        self.on::<(u32, u32, u32), ()>(call.context, "proxy_on_grpc_receive", (call.context, token, size))
+        self.on::<(u32, u32, u32), ()>(
+            call.context,
+            "proxy_on_grpc_receive",
+            (call.context, token, size),
+        )
     }
 
     /// Lets a call fail with a gRPC status.
@@ -230,7 +254,11 @@ impl Vm {
         let call = self.take_call(token)?;
         self.store.data_mut().status = status;
         self.store.data_mut().received.clear();
-        self.on::<(u32, u32, u32), ()>(call.context, "proxy_on_grpc_close", (call.context, token, status))
+        self.on::<(u32, u32, u32), ()>(
+            call.context,
+            "proxy_on_grpc_close",
+            (call.context, token, status),
+        )
     }
 
     /// What the module has logged: level and text.
@@ -240,11 +268,17 @@ impl Vm {
 
     /// Bytes of linear memory.
     pub fn memory_size(&mut self) -> usize {
-        self.instance.get_memory(&mut self.store, "memory").map_or(0, |memory| memory.data_size(&self.store))
+        self.instance
+            .get_memory(&mut self.store, "memory")
+            .map_or(0, |memory| memory.data_size(&self.store))
     }
 
     fn take_call(&mut self, token: u32) -> Result<Call> {
-        self.store.data_mut().calls.remove(&token).with_context(|| format!("no call with token {token}"))
+        self.store
+            .data_mut()
+            .calls
+            .remove(&token)
+            .with_context(|| format!("no call with token {token}"))
     }
 
     fn stream(&mut self, id: StreamId) -> Result<&mut Stream> {
@@ -258,7 +292,12 @@ impl Vm {
     }
 
     /// A callback in the name of `context`. One that the module does not export does nothing.
-    fn on<P: WasmParams, R: WasmResults + Default>(&mut self, context: u32, name: &str, parameters: P) -> Result<R> {
+    fn on<P: WasmParams, R: WasmResults + Default>(
+        &mut self,
+        context: u32,
+        name: &str,
+        parameters: P,
+    ) -> Result<R> {
         self.store.data_mut().effective = context;
         if self.instance.get_func(&mut self.store, name).is_none() {
             return Ok(R::default());
@@ -273,7 +312,8 @@ impl Vm {
         let function = self.instance.get_typed_func::<P, R>(&mut self.store, name)?;
         function.call(&mut self.store, parameters).map_err(|trap| {
             self.dead = true;
-            let said = self.store.data().log.last().map(|(_, text)| text.as_str()).unwrap_or_default();
+            let said =
+                self.store.data().log.last().map(|(_, text)| text.as_str()).unwrap_or_default();
             anyhow!("{name} trapped: {trap:#}; last log line: {said}")
         })
     }

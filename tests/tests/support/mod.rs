@@ -1,14 +1,21 @@
-//! The sidecar's side of the conversation, for the filter in the test host: real messages, made by the test.
+//! The sidecar's side of the conversation, for the filter in the test host: real messages, made by
+//! the test.
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use lockgate_api::v1::{
-    DeliverRequest, DeliverResponse, Delta, EdgeSettings, Endpoint, RateLimit, SyncRequest, SyncResponse, Table,
-    sync_response::Change,
+    DeliverRequest, DeliverResponse, Delta, EdgeSettings, Endpoint, RateLimit, SyncRequest,
+    SyncResponse, Table, sync_response::Change,
 };
 use lockgate_e2e::event::{Event, sign};
 use lockgate_e2e::host::{Call, LocalReply, Module, Outcome, Proxy, Vm};
@@ -46,7 +53,11 @@ pub fn settings() -> EdgeSettings {
 }
 
 pub fn endpoint(name: &str, keys: &[&[u8]]) -> Endpoint {
-    Endpoint { name: name.to_owned(), keys: keys.iter().map(|key| key.to_vec()).collect(), rate_limit: None }
+    Endpoint {
+        name: name.to_owned(),
+        keys: keys.iter().map(|key| key.to_vec()).collect(),
+        rate_limit: None,
+    }
 }
 
 pub fn full(version: u64, endpoints: Vec<Endpoint>) -> SyncResponse {
@@ -62,7 +73,10 @@ pub fn full(version: u64, endpoints: Vec<Endpoint>) -> SyncResponse {
 
 pub fn delta(base: u64, version: u64, upserts: Vec<Endpoint>, removals: &[&str]) -> SyncResponse {
     let removals = removals.iter().map(|name| (*name).to_owned()).collect();
-    SyncResponse { change: Some(Change::Delta(Delta { base, upserts, removals })), ..full(version, Vec::new()) }
+    SyncResponse {
+        change: Some(Change::Delta(Delta { base, upserts, removals })),
+        ..full(version, Vec::new())
+    }
 }
 
 /// The question that the VM has asked, or asks within two seconds of ticks.
@@ -110,7 +124,10 @@ pub fn signed(body: &[u8]) -> Request {
 }
 
 pub fn signed_with(key: &[u8], body: &[u8]) -> Request {
-    Request::post(&format!("/promotion/{ENDPOINT}")).json().header("x-signature", &sign(key, body)).body(body)
+    Request::post(&format!("/promotion/{ENDPOINT}"))
+        .json()
+        .header("x-signature", &sign(key, body))
+        .body(body)
 }
 
 /// As [`signed`], but with a signature that is only well-formed.

@@ -1,7 +1,8 @@
 //! Azure DevOps Server 2022: pull requests of real repositories.
 //!
-//! Pages are those of learn.microsoft.com/rest/api/azure/devops (view azure-devops-rest-7.0) unless another is named; error
-//! texts and keys are as users reported them in public issues, which are named.
+//! Pages are those of learn.microsoft.com/rest/api/azure/devops (view azure-devops-rest-7.0) unless
+//! another is named; error texts and keys are as users reported them in public issues, which are
+//! named.
 //!
 //! | refused | as | source |
 //! |---|---|---|
@@ -21,10 +22,12 @@
 //! | a branch without statistics | 400 | mburumaxwell/paklo#1614 |
 //! | too many requests | 429 TF400733 with `Retry-After` | "Rate and usage limits" |
 //!
-//! A wrong token gets the page although Microsoft's clients and ours ask for 401 (`X-TFS-FedAuthRedirect: Suppress`): not
-//! every front end heeds that. Not refused, as in the real one: equal branches (shayki5/azure-devops-create-pr-task#37). Lists cut descriptions to 400
-//! characters ("Get Pull Requests") and leave out labels and auto-complete, which no page promises. Enumerations are taken
-//! as words and as numbers, as Microsoft's clients send them. Auto-complete waits: [`Azure::merge`] is the policy's last word.
+//! A wrong token gets the page although Microsoft's clients and ours ask for 401
+//! (`X-TFS-FedAuthRedirect: Suppress`): not every front end heeds that. Not refused, as in the real
+//! one: equal branches (shayki5/azure-devops-create-pr-task#37). Lists cut descriptions to 400
+//! characters ("Get Pull Requests") and leave out labels and auto-complete, which no page promises.
+//! Enumerations are taken as words and as numbers, as Microsoft's clients send them. Auto-complete
+//! waits: [`Azure::merge`] is the policy's last word.
 
 mod api;
 mod pulls;
@@ -39,7 +42,8 @@ use crate::GitHost;
 use crate::server::{Recorded, Server};
 use pulls::Pull;
 
-/// A server with the collection (or organization) and projects of the repositories that its git host has.
+/// A server with the collection (or organization) and projects of the repositories that its git
+/// host has.
 pub struct Azure {
     shared: Arc<Shared>,
     server: Server,
@@ -69,7 +73,8 @@ impl Azure {
     /// jane@example.com, Jane Doe.
     pub const JANE: &'static str = "3b5f0c34-4aec-4bf4-8708-1d36f0dbc468";
     /// Two people with one name, whose accounts are sam1@example.com and sam2@example.com.
-    pub const SAMS: [&'static str; 2] = ["19d9411e-9a34-45bb-b985-d24d9d87c0c9", "0b1ff1c2-9a3f-4ab7-b0ee-6a1a1d37b001"];
+    pub const SAMS: [&'static str; 2] =
+        ["19d9411e-9a34-45bb-b985-d24d9d87c0c9", "0b1ff1c2-9a3f-4ab7-b0ee-6a1a1d37b001"];
 
     /// A server without repositories, for one token.
     pub fn start(token: &str) -> Self {
@@ -80,9 +85,14 @@ impl Azure {
         Self { shared, server: Server::start(router) }
     }
 
-    /// Address of a repository as a Server shows it. Make it with `git().create(&Azure::path(…), …)`.
+    /// Address of a repository as a Server shows it. Make it with `git().create(&Azure::path(…),
+    /// …)`.
     pub fn repository_url(&self, org: &str, project: &str, repo: &str) -> String {
-        format!("http://{}/{}", self.server.address(), Self::path(org, project, repo).replace(' ', "%20"))
+        format!(
+            "http://{}/{}",
+            self.server.address(),
+            Self::path(org, project, repo).replace(' ', "%20")
+        )
     }
 
     /// Where [`Azure::git`] keeps a repository.
@@ -100,8 +110,8 @@ impl Azure {
         self.state().requests.clone()
     }
 
-    /// The next request gets this status: 203 and 302 with the sign-in page, others with an error of Azure's form; 429 and 503
-    /// with `Retry-After: 7`.
+    /// The next request gets this status: 203 and 302 with the sign-in page, others with an error
+    /// of Azure's form; 429 and 503 with `Retry-After: 7`.
     pub fn fail_next(&self, status: u16) {
         self.state().fail.push_back(status);
     }
@@ -138,12 +148,18 @@ impl Azure {
     /// A person or a policy merges it; its branch goes if that was asked for.
     pub fn merge(&self, number: u64) -> String {
         let mut state = self.state();
-        let pull = state.pulls.iter_mut().find(|pull| pull.id == number).expect("there is such a pull request");
+        let pull = state
+            .pulls
+            .iter_mut()
+            .find(|pull| pull.id == number)
+            .expect("there is such a pull request");
         pull.refresh(&self.shared.git);
         let commit = self.shared.git.merge(&pull.repository, &pull.head, &pull.base);
         pull.end("completed", Some(commit.clone()));
         if pull.options["deleteSourceBranch"] == json!(true) {
-            self.shared.git.git(&pull.repository, &["update-ref", "-d", &format!("refs/heads/{}", pull.head)]);
+            self.shared
+                .git
+                .git(&pull.repository, &["update-ref", "-d", &format!("refs/heads/{}", pull.head)]);
         }
         commit
     }
@@ -151,7 +167,11 @@ impl Azure {
     /// A person abandons it.
     pub fn close(&self, number: u64) {
         let mut state = self.state();
-        let pull = state.pulls.iter_mut().find(|pull| pull.id == number).expect("there is such a pull request");
+        let pull = state
+            .pulls
+            .iter_mut()
+            .find(|pull| pull.id == number)
+            .expect("there is such a pull request");
         pull.refresh(&self.shared.git);
         pull.end("abandoned", None);
     }
@@ -159,7 +179,11 @@ impl Azure {
     /// A pull request as a GET of it answers, with `threads` and `statuses` beside.
     pub fn pull(&self, number: u64) -> Value {
         let mut state = self.state();
-        let pull = state.pulls.iter_mut().find(|pull| pull.id == number).expect("there is such a pull request");
+        let pull = state
+            .pulls
+            .iter_mut()
+            .find(|pull| pull.id == number)
+            .expect("there is such a pull request");
         pull.refresh(&self.shared.git);
         let mut shown = pull.json(false);
         shown["threads"] = pull.threads.clone().into();

@@ -1,19 +1,23 @@
 //! Bitbucket Data Center's REST API, the part that promotions need, on real repositories.
 //!
-//! What it refuses, and where that is written (developer.atlassian.com, "Bitbucket Data Center REST API"; the names of
-//! exceptions are those of the Java API, `com.atlassian.bitbucket.…`):
-//! - credentials are `Authorization: Bearer` with an HTTP access token, or basic: "HTTP access tokens"; wrong ones get 401
-//!   with an authentication exception, a missing right 401 with an `AuthorisationException`; the token of a project or a
-//!   repository is a bearer only;
+//! What it refuses, and where that is written (developer.atlassian.com, "Bitbucket Data Center REST
+//! API"; the names of exceptions are those of the Java API, `com.atlassian.bitbucket.…`):
+//! - credentials are `Authorization: Bearer` with an HTTP access token, or basic: "HTTP access
+//!   tokens"; wrong ones get 401 with an authentication exception, a missing right 401 with an
+//!   `AuthorisationException`; the token of a project or a repository is a bearer only;
 //! - lists have pages: `values`, `isLastPage`, `nextPageStart`: "Paged APIs";
-//! - `GET …/pull-requests`: `at` must be a whole ref; `direction` says whether it is the branch that they come from;
-//! - `POST …/pull-requests`: `fromRef` and `toRef` with id, slug and project; 404 `NoSuchBranchException`; 409
-//!   `DuplicatePullRequestException` and `EmptyPullRequestException`;
-//! - `PUT …/pull-requests/{id}`: another version 409 `PullRequestOutOfDateException`; reviewers that are not in the body are
-//!   removed; unknown ones 409 `InvalidPullRequestReviewersException`; not open 409 `IllegalPullRequestStateException`;
-//! - `POST …/merge`: merges, or with `autoMerge` (8.15) waits while a check forbids it; a server before 8.15 does not know
-//!   the field; a check that forbids it 409 `PullRequestMergeVetoedException`;
-//! - `POST …/auto-merge` tries only what was asked for before: 400; `DELETE` is 204 and 409 where it is not open;
+//! - `GET …/pull-requests`: `at` must be a whole ref; `direction` says whether it is the branch
+//!   that they come from;
+//! - `POST …/pull-requests`: `fromRef` and `toRef` with id, slug and project; 404
+//!   `NoSuchBranchException`; 409 `DuplicatePullRequestException` and `EmptyPullRequestException`;
+//! - `PUT …/pull-requests/{id}`: another version 409 `PullRequestOutOfDateException`; reviewers
+//!   that are not in the body are removed; unknown ones 409 `InvalidPullRequestReviewersException`;
+//!   not open 409 `IllegalPullRequestStateException`;
+//! - `POST …/merge`: merges, or with `autoMerge` (8.15) waits while a check forbids it; a server
+//!   before 8.15 does not know the field; a check that forbids it 409
+//!   `PullRequestMergeVetoedException`;
+//! - `POST …/auto-merge` tries only what was asked for before: 400; `DELETE` is 204 and 409 where
+//!   it is not open;
 //! - `POST …/commits/{id}/builds` wants `key`, `state` and `url`.
 
 mod api;
@@ -25,12 +29,13 @@ use serde_json::Value;
 use crate::interface::Fake;
 use state::State;
 
-/// A running Bitbucket. Every repository `scm/KEY/SLUG.git` (in small letters) of [`Fake::git`] is one of its own,
-/// whose path is `key/slug` or `~jane/slug`.
+/// A running Bitbucket. Every repository `scm/KEY/SLUG.git` (in small letters) of [`Fake::git`] is
+/// one of its own, whose path is `key/slug` or `~jane/slug`.
 pub type Bitbucket = Fake<State>;
 
 impl Bitbucket {
-    /// With `token` everything may be done, as a bearer or as anybody's password; git takes it as the password.
+    /// With `token` everything may be done, as a bearer or as anybody's password; git takes it as
+    /// the password.
     pub fn start(token: &str) -> Self {
         Self::serve(token, State::new)
     }
@@ -80,7 +85,8 @@ impl Bitbucket {
         let mut state = self.state();
         state.vetoed = vetoed;
         if !vetoed {
-            let waiting = state.pulls.iter().filter(|pull| pull.auto_merge.is_some()).map(|pull| pull.id);
+            let waiting =
+                state.pulls.iter().filter(|pull| pull.auto_merge.is_some()).map(|pull| pull.id);
             waiting.collect::<Vec<_>>().into_iter().for_each(|id| state.merge(id));
         }
     }
@@ -109,6 +115,11 @@ impl Bitbucket {
 
     /// Comments on a pull request.
     pub fn comments(&self, id: u64) -> Vec<String> {
-        self.state().comments.iter().filter(|(number, _)| *number == id).map(|(_, text)| text.clone()).collect()
+        self.state()
+            .comments
+            .iter()
+            .filter(|(number, _)| *number == id)
+            .map(|(_, text)| text.clone())
+            .collect()
     }
 }

@@ -32,7 +32,11 @@ impl GitHost {
     /// An empty host whose repositories can be read and pushed to with `password`.
     pub fn new(password: &str) -> Self {
         let made = tempfile::tempdir().unwrap();
-        Self(Arc::new(Inner { folder: made.path().to_owned(), password: Some(password.to_owned()), _made: Some(made) }))
+        Self(Arc::new(Inner {
+            folder: made.path().to_owned(),
+            password: Some(password.to_owned()),
+            _made: Some(made),
+        }))
     }
 
     /// The repositories that lie in a folder, which stays, for everybody to read and push to.
@@ -55,12 +59,19 @@ impl GitHost {
     }
 
     /// One commit on a branch, which begins at `main` if it does not exist.
-    pub fn commit(&self, path: &str, branch: &str, files: &[(&str, &str)], message: &str) -> String {
+    pub fn commit(
+        &self,
+        path: &str,
+        branch: &str,
+        files: &[(&str, &str)],
+        message: &str,
+    ) -> String {
         let bare = self.repository(path);
         let work = tempfile::tempdir().unwrap();
         let tree = work.path();
         git(tree, &["clone", "--quiet", bare.to_str().unwrap(), "."]);
-        if !try_git(tree, &["checkout", "--quiet", branch]) && !try_git(tree, &["checkout", "--quiet", "-b", branch, "origin/main"])
+        if !try_git(tree, &["checkout", "--quiet", branch])
+            && !try_git(tree, &["checkout", "--quiet", "-b", branch, "origin/main"])
         {
             git(tree, &["checkout", "--quiet", "--orphan", branch]);
         }
@@ -88,8 +99,14 @@ impl GitHost {
 
     /// The commits that all branches point at.
     pub fn tips(&self, path: &str) -> BTreeMap<String, String> {
-        let text = self.git(path, &["for-each-ref", "--format=%(objectname) %(refname:lstrip=2)", "refs/heads/"]);
-        text.lines().filter_map(|line| line.split_once(' ')).map(|(id, name)| (name.to_owned(), id.to_owned())).collect()
+        let text = self.git(
+            path,
+            &["for-each-ref", "--format=%(objectname) %(refname:lstrip=2)", "refs/heads/"],
+        );
+        text.lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(id, name)| (name.to_owned(), id.to_owned()))
+            .collect()
     }
 
     /// What git prints, run in the bare repository.
@@ -106,8 +123,21 @@ impl GitHost {
     /// Merges `head` into `base` with a merge commit, whose id it returns.
     pub fn merge(&self, path: &str, head: &str, base: &str) -> String {
         let work = tempfile::tempdir().unwrap();
-        git(work.path(), &["clone", "--quiet", "--branch", base, self.repository(path).to_str().unwrap(), "."]);
-        git(work.path(), &["merge", "--quiet", "--no-ff", "-m", &format!("Merge {head}"), &format!("origin/{head}")]);
+        git(
+            work.path(),
+            &["clone", "--quiet", "--branch", base, self.repository(path).to_str().unwrap(), "."],
+        );
+        git(
+            work.path(),
+            &[
+                "merge",
+                "--quiet",
+                "--no-ff",
+                "-m",
+                &format!("Merge {head}"),
+                &format!("origin/{head}"),
+            ],
+        );
         git(work.path(), &["push", "--quiet", "origin", &format!("HEAD:refs/heads/{base}")]);
         self.tip(path, base).unwrap()
     }
@@ -127,25 +157,34 @@ impl GitHost {
         try_git(&self.repository(path), &["cat-file", "-e", &format!("{id}^{{commit}}")])
     }
 
-    /// Serves the repositories at their paths. The last route of a fake's router: it takes whatever is asked for.
+    /// Serves the repositories at their paths. The last route of a fake's router: it takes whatever
+    /// is asked for.
     pub fn router(&self) -> Router {
         Router::new().fallback(any(serve)).with_state(self.clone())
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
         let Some(expected) = &self.0.password else { return true };
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let value = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         basic_password(value).is_some_and(|password| password == *expected)
     }
 }
 
 async fn serve(State(host): State<GitHost>, request: Request) -> Response {
     if !host.admits(request.headers()) {
-        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"git\"")]).into_response();
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"git\"")])
+            .into_response();
     }
     let (parts, content) = request.into_parts();
-    let Ok(content) = body::to_bytes(content, usize::MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Ok(content) = body::to_bytes(content, usize::MAX).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let header = |name: &str| {
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
     let path = percent_decode(parts.uri.path());
     let mut command = tokio::process::Command::new("git");
     command
@@ -184,7 +223,9 @@ fn answer(output: &[u8]) -> Response {
     let mut response = Response::builder();
     for line in String::from_utf8_lossy(&output[..end]).lines() {
         match line.split_once(": ") {
-            Some(("Status", status)) => response = response.status(status.split(' ').next().unwrap_or("500")),
+            Some(("Status", status)) => {
+                response = response.status(status.split(' ').next().unwrap_or("500"))
+            }
             Some((name, value)) => response = response.header(name, value),
             None => {}
         }
@@ -217,7 +258,11 @@ pub(crate) fn percent_decode(path: &str) -> String {
 /// What git prints, run in a folder as somebody; it has to succeed.
 pub fn git(folder: &Path, arguments: &[&str]) -> String {
     let output = command(folder, arguments).output().unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "git {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -253,7 +298,10 @@ mod tests {
         git(work.path(), &["clone", "--quiet", &format!("{}/some.git", server.url()), "."]);
         git(work.path(), &["commit", "--quiet", "--allow-empty", "-m", "first"]);
         git(work.path(), &["push", "--quiet", "origin", "HEAD:main"]);
-        assert_eq!(host.tip("some.git", "main").unwrap(), git(work.path(), &["rev-parse", "HEAD"]).trim());
+        assert_eq!(
+            host.tip("some.git", "main").unwrap(),
+            git(work.path(), &["rev-parse", "HEAD"]).trim()
+        );
         drop(host);
         assert!(folder.path().join("some.git").exists());
     }

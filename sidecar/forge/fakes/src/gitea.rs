@@ -1,20 +1,27 @@
 //! A Gitea that holds state, on loopback.
 //!
-//! It serves what promotions need of Gitea's interface and behaves as Gitea 1.26.0 does; the tests of
-//! `sidecar/forge/tests/{conformance,gitea}` are run against both, so that the two agree. What was seen there and is kept:
+//! It serves what promotions need of Gitea's interface and behaves as Gitea 1.26.0 does; the tests
+//! of `sidecar/forge/tests/{conformance,gitea}` are run against both, so that the two agree. What
+//! was seen there and is kept:
 //!
-//! - `GET pulls/{base}/{head}` finds any pull request of these branches in whatever state, never a fork's.
+//! - `GET pulls/{base}/{head}` finds any pull request of these branches in whatever state, never a
+//!   fork's.
 //! - A pull request without commits is opened; one for branches that have an open one is 409.
-//! - For a moment a new one cannot be merged, nor its merge scheduled: 405 "Please try again later"; so too with conflicts.
-//! - A scheduled merge happens when the required checks succeed, without any at once, and not at all in a style that the
-//!   repository does not allow. Scheduling again is 409, taking back what is not scheduled 404.
-//! - Unknown labels are passed over, in an organization its labels count too, and equal names are allowed.
+//! - For a moment a new one cannot be merged, nor its merge scheduled: 405 "Please try again
+//!   later"; so too with conflicts.
+//! - A scheduled merge happens when the required checks succeed, without any at once, and not at
+//!   all in a style that the repository does not allow. Scheduling again is 409, taking back what
+//!   is not scheduled 404.
+//! - Unknown labels are passed over, in an organization its labels count too, and equal names are
+//!   allowed.
 //! - Lists have `X-Total-Count`; there are no entity tags.
-//! - A token is refused for its scopes before anything is looked at, its user for each operation in other words.
+//! - A token is refused for its scopes before anything is looked at, its user for each operation in
+//!   other words.
 //!
-//! Simpler than the real one: every account is a member of the organization or a stranger, every repository is public to
-//! all accounts and lies in an organization unless its owner is an account, a merge of whatever style leaves a merge commit, and what
-//! Gitea does in the background (merges, closing after a branch is gone) has happened when the answer comes.
+//! Simpler than the real one: every account is a member of the organization or a stranger, every
+//! repository is public to all accounts and lies in an organization unless its owner is an account,
+//! a merge of whatever style leaves a merge commit, and what Gitea does in the background (merges,
+//! closing after a branch is gone) has happened when the answer comes.
 
 mod api;
 mod merge;
@@ -59,15 +66,21 @@ impl World {
 }
 
 impl Gitea {
-    /// Starts one without repositories. `token` belongs to the account `lockgate`, which may do everything, and is the password
-    /// for git.
+    /// Starts one without repositories. `token` belongs to the account `lockgate`, which may do
+    /// everything, and is the password for git.
     pub fn start(token: &str) -> Self {
         let git = GitHost::new(token);
         let mut made = None;
         let server = Server::start_with(|address| {
-            let world = World { git: git.clone(), state: Arc::new(Mutex::new(State::new(format!("http://{address}")))) };
+            let world = World {
+                git: git.clone(),
+                state: Arc::new(Mutex::new(State::new(format!("http://{address}")))),
+            };
             made = Some(world.clone());
-            Router::new().route("/api/v1/{*path}", any(api::serve)).with_state(world).merge(git.router())
+            Router::new()
+                .route("/api/v1/{*path}", any(api::serve))
+                .with_state(world)
+                .merge(git.router())
         });
         let fake = Self { server, world: made.unwrap() };
         fake.add_token(token, "lockgate", Rights { write: true, member: true });
@@ -79,7 +92,8 @@ impl Gitea {
         format!("{}/{path}.git", self.server.url())
     }
 
-    /// The repositories; `org/repo.git` is that of `org/repo`. One that is made here exists for the interface too.
+    /// The repositories; `org/repo.git` is that of `org/repo`. One that is made here exists for the
+    /// interface too.
     pub fn git(&self) -> &GitHost {
         &self.world.git
     }
@@ -116,7 +130,8 @@ impl Gitea {
         self.world.state().repository(path).squash = allowed;
     }
 
-    /// How many entries a page has at most (`MAX_RESPONSE_ITEMS`), whatever is asked for. 50 unless this says otherwise.
+    /// How many entries a page has at most (`MAX_RESPONSE_ITEMS`), whatever is asked for. 50 unless
+    /// this says otherwise.
     pub fn limit_pages(&self, entries: usize) {
         self.world.state().page = entries;
     }
@@ -144,7 +159,13 @@ impl Gitea {
     /// The head branches of the open pull requests, oldest first.
     pub fn open_heads(&self, path: &str) -> Vec<String> {
         let mut state = self.world.state();
-        state.repository(path).pulls.iter().filter(|pull| !pull.closed).map(|pull| pull.head.clone()).collect()
+        state
+            .repository(path)
+            .pulls
+            .iter()
+            .filter(|pull| !pull.closed)
+            .map(|pull| pull.head.clone())
+            .collect()
     }
 
     /// Users and teams who are asked for a review of a pull request.
@@ -172,8 +193,8 @@ impl Gitea {
         self.world.state().latency = latency;
     }
 
-    /// The next request of the interface is answered with this status and changes nothing; 429 and 503 come with
-    /// `Retry-After: 7`.
+    /// The next request of the interface is answered with this status and changes nothing; 429 and
+    /// 503 come with `Retry-After: 7`.
     pub fn fail_next(&self, status: u16) {
         self.world.state().failures.push_back(status);
     }

@@ -1,7 +1,9 @@
-//! A fake GitHub Enterprise Server: REST below `/api/v3`, GraphQL at `/api/graphql`, and both at the root as on github.com.
+//! A fake GitHub Enterprise Server: REST below `/api/v3`, GraphQL at `/api/graphql`, and both at
+//! the root as on github.com.
 //!
-//! Sources: docs.github.com, REST API pages "Pulls", "Commit statuses", "Check runs", "Rate limits", "Troubleshooting" (the
-//! 422s), "Apps"; GraphQL "Mutations". Answers have every field that GitHub's OpenAPI description requires.
+//! Sources: docs.github.com, REST API pages "Pulls", "Commit statuses", "Check runs", "Rate
+//! limits", "Troubleshooting" (the 422s), "Apps"; GraphQL "Mutations". Answers have every field
+//! that GitHub's OpenAPI description requires.
 
 mod api;
 mod shapes;
@@ -40,7 +42,11 @@ impl GitHub {
     /// An empty one. `token` is good for the interface, and as a password for git.
     pub fn start(token: &str) -> Self {
         let state = State { tokens: vec![token.to_owned()], ..State::default() };
-        let shared = Shared { git: GitHost::new(token), log: Log::default(), state: Arc::new(Mutex::new(state)) };
+        let shared = Shared {
+            git: GitHost::new(token),
+            log: Log::default(),
+            state: Arc::new(Mutex::new(state)),
+        };
         let server = Server::start(api::router(shared.clone()));
         shared.lock().url = server.url();
         Self { server, shared, token: token.to_owned() }
@@ -104,7 +110,10 @@ impl GitHub {
 
     /// Deletes a branch as a person.
     pub fn delete_branch(&self, repository: &str, branch: &str) {
-        self.git().git(&format!("{repository}.git"), &["update-ref", "-d", &format!("refs/heads/{branch}")]);
+        self.git().git(
+            &format!("{repository}.git"),
+            &["update-ref", "-d", &format!("refs/heads/{branch}")],
+        );
     }
 
     /// Title, body, labels, reviewers (`TEAM` for teams) and the method of auto-merge.
@@ -129,11 +138,22 @@ impl GitHub {
     /// Sets a commit status as a person; what waits for it is merged.
     pub fn set_status(&self, repository: &str, commit: &str, context: &str, status: &str) {
         let mut state = self.shared.lock();
-        state.set_status(&self.shared.git, repository, commit, json!({"context": context, "state": status}));
+        state.set_status(
+            &self.shared.git,
+            repository,
+            commit,
+            json!({"context": context, "state": status}),
+        );
     }
 
     /// Adds a check run; `conclusion` is `None` while it runs.
-    pub fn add_check_run(&self, repository: &str, commit: &str, name: &str, conclusion: Option<&str>) {
+    pub fn add_check_run(
+        &self,
+        repository: &str,
+        commit: &str,
+        name: &str,
+        conclusion: Option<&str>,
+    ) {
         let run = (commit.to_owned(), name.to_owned(), conclusion.map(str::to_owned));
         self.shared.lock().repository(repository).unwrap().runs.push(run);
     }
@@ -157,14 +177,26 @@ impl GitHub {
     /// Answers the next request with the secondary rate limit.
     pub fn limit_next(&self, status: u16, retry_after: Option<u64>) {
         let seconds = retry_after.map(|seconds| seconds.to_string());
-        let headers: Vec<(&'static str, &str)> = seconds.iter().map(|seconds| ("retry-after", seconds.as_str())).collect();
+        let headers: Vec<(&'static str, &str)> =
+            seconds.iter().map(|seconds| ("retry-after", seconds.as_str())).collect();
         let message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
-        self.fail_next(status, &headers, json!({"message": message, "documentation_url": shapes::DOCUMENTATION}));
+        self.fail_next(
+            status,
+            &headers,
+            json!({"message": message, "documentation_url": shapes::DOCUMENTATION}),
+        );
     }
 
-    /// Installs an App. `admits` judges the JSON web tokens it comes with; its installation tokens live for `lifetime` seconds.
-    pub fn install_app(&self, installation: u64, lifetime: i64, admits: impl Fn(&str) -> bool + Send + 'static) {
-        self.shared.lock().app = Some(state::App { installation, lifetime, admits: Box::new(admits), issued: 0 });
+    /// Installs an App. `admits` judges the JSON web tokens it comes with; its installation tokens
+    /// live for `lifetime` seconds.
+    pub fn install_app(
+        &self,
+        installation: u64,
+        lifetime: i64,
+        admits: impl Fn(&str) -> bool + Send + 'static,
+    ) {
+        self.shared.lock().app =
+            Some(state::App { installation, lifetime, admits: Box::new(admits), issued: 0 });
     }
 
     /// The installation tokens that were given out are no longer good.

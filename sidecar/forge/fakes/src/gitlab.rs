@@ -1,20 +1,27 @@
 //! GitLab's REST API v4, the part that promotions need, on real repositories.
 //!
 //! What it refuses, and where that is written (docs.gitlab.com unless said otherwise):
-//! - a project is one path segment, its full path percent-encoded, or its id: "REST API", "Namespaced paths";
-//! - only `PRIVATE-TOKEN` or `Authorization: Bearer`, never basic: "REST API authentication"; a token without the scope gets
-//!   403 `insufficient_scope`, a project that it may not see 404 `404 Project Not Found`;
+//! - a project is one path segment, its full path percent-encoded, or its id: "REST API",
+//!   "Namespaced paths";
+//! - only `PRIVATE-TOKEN` or `Authorization: Bearer`, never basic: "REST API authentication"; a
+//!   token without the scope gets 403 `insufficient_scope`, a project that it may not see 404 `404
+//!   Project Not Found`;
 //! - lists have pages (`per_page` ≤ 100, `X-Next-Page`): "REST API", "Pagination";
-//! - merge requests: "Merge requests API". Missing fields 400; branches that do not exist or are the same 422; a second open
-//!   one for the same branches 409; one without a difference is opened all the same;
-//! - merge: a commit that is not the head 409; not the right 401; what cannot be merged 405, and the reason is only in
-//!   `detailed_merge_status`; `auto_merge` waits while a pipeline runs, else merges at once; a server before 17.11 ignores it
-//!   as it does every field that it does not know (`lib/api/merge_requests.rb`, where all of this can be read);
-//! - cancelling what is not on: 201 with an error in the body, 406 in its `http_status` (`AutoMergeService#cancel`);
+//! - merge requests: "Merge requests API". Missing fields 400; branches that do not exist or are
+//!   the same 422; a second open one for the same branches 409; one without a difference is opened
+//!   all the same;
+//! - merge: a commit that is not the head 409; not the right 401; what cannot be merged 405, and
+//!   the reason is only in `detailed_merge_status`; `auto_merge` waits while a pipeline runs, else
+//!   merges at once; a server before 17.11 ignores it as it does every field that it does not know
+//!   (`lib/api/merge_requests.rb`, where all of this can be read);
+//! - cancelling what is not on: 201 with an error in the body, 406 in its `http_status`
+//!   (`AutoMergeService#cancel`);
 //! - lines that begin with `/` are commands: "GitLab quick actions";
-//! - statuses: "Commits API"; bringing one to where it is already is 400 (`lib/api/commit_statuses.rb`);
+//! - statuses: "Commits API"; bringing one to where it is already is 400
+//!   (`lib/api/commit_statuses.rb`);
 //! - one reviewer only without a license: "Merge request reviews";
-//! - answers to GET carry a weak `ETag`, and 304 for the same (`Rack::ETag`, `Rack::ConditionalGet`).
+//! - answers to GET carry a weak `ETag`, and 304 for the same (`Rack::ETag`,
+//!   `Rack::ConditionalGet`).
 
 mod api;
 mod state;
@@ -104,7 +111,8 @@ impl GitLab {
         self.state().page = most;
     }
 
-    /// Settings of the projects: `merge`, `rebase_merge` or `ff`; `never`, `always`, `default_on` or `default_off`.
+    /// Settings of the projects: `merge`, `rebase_merge` or `ff`; `never`, `always`, `default_on`
+    /// or `default_off`.
     pub fn set_merge_method(&self, method: &'static str, squash: &'static str) {
         let mut state = self.state();
         (state.merge_method, state.squash_option) = (method, squash);
@@ -119,7 +127,12 @@ impl GitLab {
 
     /// Comments on a merge request.
     pub fn notes(&self, iid: u64) -> Vec<String> {
-        self.state().notes.iter().filter(|(number, _)| *number == iid).map(|(_, text)| text.clone()).collect()
+        self.state()
+            .notes
+            .iter()
+            .filter(|(number, _)| *number == iid)
+            .map(|(_, text)| text.clone())
+            .collect()
     }
 
     /// One more status of a commit, as from a job.

@@ -1,5 +1,5 @@
-//! A forge's interface as one function from a call to a reply, beside its repositories; calls are written down, and the next
-//! one can be failed.
+//! A forge's interface as one function from a call to a reply, beside its repositories; calls are
+//! written down, and the next one can be failed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -69,7 +69,10 @@ impl IntoResponse for Reply {
         if self.body.is_null() {
             return response.body(Body::empty()).unwrap();
         }
-        response.header("content-type", "application/json").body(self.body.to_string().into()).unwrap()
+        response
+            .header("content-type", "application/json")
+            .body(self.body.to_string().into())
+            .unwrap()
     }
 }
 
@@ -98,13 +101,19 @@ struct Inner<S> {
 }
 
 impl<S: Answers> Fake<S> {
-    /// Serves what `new` makes of the repositories, the root of everything and the token, which git takes as the password.
+    /// Serves what `new` makes of the repositories, the root of everything and the token, which git
+    /// takes as the password.
     pub(crate) fn serve(token: &str, new: fn(&GitHost, String, &str) -> S) -> Self {
         let git = GitHost::new(token);
         let mut made = None;
         let server = Server::start_with(|address| {
             let state = Mutex::new(new(&git, format!("http://{address}"), token));
-            let inner = Arc::new(Inner { git, state, requests: Mutex::default(), failures: Mutex::default() });
+            let inner = Arc::new(Inner {
+                git,
+                state,
+                requests: Mutex::default(),
+                failures: Mutex::default(),
+            });
             made = Some(Arc::clone(&inner));
             Router::new().fallback(any(serve::<S>)).with_state(inner)
         });
@@ -131,10 +140,12 @@ impl<S: Answers> Fake<S> {
         self.inner.requests.lock().unwrap().clone()
     }
 
-    /// The next request to the interface gets this status and changes nothing; 429 and 503 come with `Retry-After: 7`.
+    /// The next request to the interface gets this status and changes nothing; 429 and 503 come
+    /// with `Retry-After: 7`.
     pub fn fail_next(&self, status: u16) {
         let reply = S::failure(status);
-        let reply = if status == 429 || status == 503 { reply.with("retry-after", "7") } else { reply };
+        let reply =
+            if status == 429 || status == 503 { reply.with("retry-after", "7") } else { reply };
         self.inner.failures.lock().unwrap().push_back(reply);
     }
 
@@ -150,7 +161,11 @@ async fn serve<S: Answers>(State(inner): State<Arc<Inner<S>>>, request: Request)
     };
     let (parts, content) = request.into_parts();
     let bytes = to_bytes(content, 1 << 20).await.unwrap_or_default();
-    let body = serde_json::from_slice(&bytes).unwrap_or(if bytes.is_empty() { Value::Null } else { "not JSON".into() });
+    let body = serde_json::from_slice(&bytes).unwrap_or(if bytes.is_empty() {
+        Value::Null
+    } else {
+        "not JSON".into()
+    });
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let call = Call {
         method: parts.method.to_string(),
@@ -165,5 +180,8 @@ async fn serve<S: Answers>(State(inner): State<Arc<Inner<S>>>, request: Request)
         return reply.into_response();
     }
     // Answers ask git.
-    tokio::task::spawn_blocking(move || inner.state.lock().unwrap().answer(&call)).await.unwrap().into_response()
+    tokio::task::spawn_blocking(move || inner.state.lock().unwrap().answer(&call))
+        .await
+        .unwrap()
+        .into_response()
 }

@@ -1,8 +1,9 @@
 //! Stateful fakes of forges on loopback.
 //!
-//! Each fake serves the part of its forge's interface that promotions need, from state that requests change, and refuses
-//! what the real one refuses; the module of each says which page of the forge's documentation each behaviour comes from.
-//! The git side is real: [`GitHost`] serves bare repositories through `git http-backend`, with basic authentication where it has a password.
+//! Each fake serves the part of its forge's interface that promotions need, from state that
+//! requests change, and refuses what the real one refuses; the module of each says which page of
+//! the forge's documentation each behaviour comes from. The git side is real: [`GitHost`] serves
+//! bare repositories through `git http-backend`, with basic authentication where it has a password.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! What the fakes share: a server on loopback that ends with its owner, and a log of what it was asked.
+//! What the fakes share: a server on loopback that ends with its owner, and a log of what it was
+//! asked.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -67,7 +68,8 @@ fn collect(prefix: &str, value: &Value, names: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                let path =
+                    if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
                 collect(&path, value, names);
                 names.push(path);
             }
@@ -107,7 +109,8 @@ pub async fn record(State(log): State<Log>, request: Request, next: Next) -> Res
     Response::from_parts(parts, Body::from(answer))
 }
 
-/// A server on a free port of loopback, in a thread of its own, so that it also serves callers without a runtime.
+/// A server on a free port of loopback, in a thread of its own, so that it also serves callers
+/// without a runtime.
 pub struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -128,12 +131,17 @@ impl Server {
         let router = router(address);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap().tap_io(|stream| {
-                    // Without it an answer in two packets waits 40 ms for an acknowledgement.
-                    stream.set_nodelay(true).ok();
-                });
+                let listener =
+                    tokio::net::TcpListener::from_std(listener).unwrap().tap_io(|stream| {
+                        // Without it an answer in two packets waits 40 ms for an acknowledgement.
+                        stream.set_nodelay(true).ok();
+                    });
                 tokio::select! {
                     _ = stopped => {}
                     result = axum::serve(listener, router) => result.unwrap(),

@@ -1,8 +1,9 @@
 //! Statuses of a commit, and those that were posted on the pull request whose head it is.
 //!
-//! Commit statuses (Flux, most CI outside Azure) and pull request statuses (services that follow a pull request) are two
-//! lists in Azure. Policies look at the second, so a caller that asks for the checks of a head commit gets both. A status
-//! of an iteration (a push) counts only for the commit of that iteration.
+//! Commit statuses (Flux, most CI outside Azure) and pull request statuses (services that follow a
+//! pull request) are two lists in Azure. Policies look at the second, so a caller that asks for the
+//! checks of a head commit gets both. A status of an iteration (a push) counts only for the commit
+//! of that iteration.
 //!
 //! Source: "Statuses - List", "Pull Request Statuses - List", "Pull Request Iterations - List".
 
@@ -51,11 +52,15 @@ impl Azure {
     /// Two requests, and one or two more for each open pull request with this head.
     pub(super) async fn all_checks(&self, commit: &str) -> Result<Vec<Check>, ForgeError> {
         let (below, query) = (["commits", commit, "statuses"], [("latestOnly", "true")]);
-        let mut statuses: Vec<Status> = self.pages("checks", &below, &query, ("top", "skip")).await?;
+        let mut statuses: Vec<Status> =
+            self.pages("checks", &below, &query, ("top", "skip")).await?;
         let query = [("searchCriteria.status", "active")];
         let pulls: Vec<Pull> = self.pages("checks", &["pullrequests"], &query, PULL_PAGES).await?;
         for pull in pulls {
-            if pull.last_merge_source_commit.is_some_and(|head| head.commit_id.eq_ignore_ascii_case(commit)) {
+            if pull
+                .last_merge_source_commit
+                .is_some_and(|head| head.commit_id.eq_ignore_ascii_case(commit))
+            {
                 statuses.extend(self.pull_statuses(pull.pull_request_id, commit).await?);
             }
         }
@@ -64,12 +69,18 @@ impl Azure {
 
     async fn pull_statuses(&self, number: u64, commit: &str) -> Result<Vec<Status>, ForgeError> {
         let number = number.to_string();
-        let page: Page<Status> = self.send("checks", self.get(&["pullRequests", &number, "statuses"], &[])).await?;
+        let page: Page<Status> =
+            self.send("checks", self.get(&["pullRequests", &number, "statuses"], &[])).await?;
         let mut statuses = page.value;
         if statuses.iter().any(|status| status.iteration_id.is_some()) {
-            let page: Page<Iteration> = self.send("checks", self.get(&["pullRequests", &number, "iterations"], &[])).await?;
+            let page: Page<Iteration> = self
+                .send("checks", self.get(&["pullRequests", &number, "iterations"], &[]))
+                .await?;
             let is_of_commit = |id: u64| {
-                page.value.iter().any(|pushed| pushed.id == id && pushed.source_ref_commit.commit_id.eq_ignore_ascii_case(commit))
+                page.value.iter().any(|pushed| {
+                    pushed.id == id
+                        && pushed.source_ref_commit.commit_id.eq_ignore_ascii_case(commit)
+                })
             };
             statuses.retain(|status| status.iteration_id.is_none_or(is_of_commit));
         }
@@ -79,7 +90,9 @@ impl Azure {
 
 /// The newest of each name, in the order of names.
 fn newest(statuses: Vec<Status>) -> Vec<Check> {
-    let mut checks = Check::newest_of_each_name(statuses.into_iter().map(|status| (status.created(), status.check())));
+    let mut checks = Check::newest_of_each_name(
+        statuses.into_iter().map(|status| (status.created(), status.check())),
+    );
     checks.sort_by(|one, other| one.name.cmp(&other.name));
     checks
 }
@@ -103,14 +116,22 @@ impl Status {
             // failed, error, partiallySucceeded
             Some(_) => CheckState::Failure,
         };
-        Check { name: self.name(), state, description: self.description.unwrap_or_default(), url: self.target_url }
+        Check {
+            name: self.name(),
+            state,
+            description: self.description.unwrap_or_default(),
+            url: self.target_url,
+        }
     }
 }
 
-/// A status to set. The genre is what comes before the first slash of the name; "Statuses - Create": it "can be empty".
+/// A status to set. The genre is what comes before the first slash of the name; "Statuses -
+/// Create": it "can be empty".
 pub(super) fn body(check: &Check) -> Value {
     let context = match check.name.split_once('/') {
-        Some((genre, name)) if !genre.is_empty() && !name.is_empty() => json!({"genre": genre, "name": name}),
+        Some((genre, name)) if !genre.is_empty() && !name.is_empty() => {
+            json!({"genre": genre, "name": name})
+        }
         _ => json!({"name": check.name}),
     };
     let state = match check.state {
@@ -163,17 +184,32 @@ mod tests {
             status("fluxcd", "b", "failed", 4),
         ]);
         let short: Vec<_> = checks.iter().map(|check| (check.name.as_str(), check.state)).collect();
-        assert_eq!(short, [("a", CheckState::Pending), ("fluxcd/a", CheckState::Success), ("fluxcd/b", CheckState::Failure)]);
+        assert_eq!(
+            short,
+            [
+                ("a", CheckState::Pending),
+                ("fluxcd/a", CheckState::Success),
+                ("fluxcd/b", CheckState::Failure)
+            ]
+        );
     }
 
     #[test]
     fn the_genre_is_what_comes_before_the_first_slash() {
         for (name, context) in [
-            ("fluxcd/kustomization/apps/0c9c", json!({"genre": "fluxcd", "name": "kustomization/apps/0c9c"})),
+            (
+                "fluxcd/kustomization/apps/0c9c",
+                json!({"genre": "fluxcd", "name": "kustomization/apps/0c9c"}),
+            ),
             ("ci", json!({"name": "ci"})),
             ("/ci", json!({"name": "/ci"})),
         ] {
-            let check = Check { name: name.to_owned(), state: CheckState::Pending, description: String::new(), url: None };
+            let check = Check {
+                name: name.to_owned(),
+                state: CheckState::Pending,
+                description: String::new(),
+                url: None,
+            };
             assert_eq!(body(&check).get("context"), Some(&context), "{name}");
         }
     }

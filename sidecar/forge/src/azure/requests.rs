@@ -42,19 +42,25 @@ impl Azure {
     /// What only Azure means by an answer; the rest as everywhere.
     fn fault(&self, answer: &Answer) -> Fault {
         let words = message(&answer.body);
-        let is =
-            |key: &str, number: &str| answer.body.get("typeKey").is_some_and(|value| value == key) || words.starts_with(number);
+        let is = |key: &str, number: &str| {
+            answer.body.get("typeKey").is_some_and(|value| value == key)
+                || words.starts_with(number)
+        };
         match answer.status.as_u16() {
             _ if is_sign_in(answer) => Fault::AuthenticationFailed,
             401 | 403 if is("GitNeedsPermissionException", "TF401027") => {
                 Fault::PermissionDenied { right: right(&words), detail: words }
             }
             // "Access Denied: The Personal Access Token used has expired."
-            403 if words.contains("Personal Access Token used has expired") => Fault::AuthenticationFailed,
+            403 if words.contains("Personal Access Token used has expired") => {
+                Fault::AuthenticationFailed
+            }
             400 if is("VssVersionOutOfRangeException", "The requested REST API version") => {
                 Fault::Unsupported(format!("Azure DevOps Server 2022 or newer is needed: {words}"))
             }
-            404 if is("GitPullRequestNotFoundException", "TF401180") => Fault::NotFound(PULL_REQUEST.to_owned()),
+            404 if is("GitPullRequestNotFoundException", "TF401180") => {
+                Fault::NotFound(PULL_REQUEST.to_owned())
+            }
             404 if is("GitUnresolvableToCommitException", "TF401175") => Fault::Invalid(words),
             409 if is("GitPullRequestExistsException", "TF401179") => Fault::Exists,
             // Merged or abandoned by somebody who was quicker.
@@ -82,7 +88,8 @@ impl Azure {
                 return Ok(found);
             }
         }
-        let words = format!("a list of {} has more than {MOST_PAGES} pages of {PAGE}", below.join("/"));
+        let words =
+            format!("a list of {} has more than {MOST_PAGES} pages of {PAGE}", below.join("/"));
         Err(self.rest.error(operation, Fault::Protocol(words)))
     }
 }
@@ -99,12 +106,19 @@ pub(super) fn of(number: u64) -> impl FnOnce(ForgeError) -> ForgeError {
 
 /// The page for people instead of an answer: the token is not accepted.
 fn is_sign_in(answer: &Answer) -> bool {
-    let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let location = answer
+        .headers
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     (answer.status == StatusCode::NON_AUTHORITATIVE_INFORMATION && answer.body.is_null())
-        || (answer.status.is_redirection() && (location.contains("_signin") || location.contains("login.")))
+        || (answer.status.is_redirection()
+            && (location.contains("_signin") || location.contains("login.")))
 }
 
-/// A missing permission by the name that people see. Source: "Permissions and groups in Azure DevOps", repository level.
+/// A missing permission by the name that people see. Source: "Permissions and groups in Azure
+/// DevOps", repository level.
 fn right(words: &str) -> &'static str {
     for (name, shown) in [
         ("'PullRequestContribute'", "Contribute to pull requests"),
@@ -123,7 +137,8 @@ fn right(words: &str) -> &'static str {
 const PULL_REQUEST: &str = "pull request";
 /// Pull requests or statuses asked for at once. Services give up to 101 without being asked.
 const PAGE: usize = 100;
-/// A list without an end is a server's mistake: nobody has 10,000 pull requests between two branches.
+/// A list without an end is a server's mistake: nobody has 10,000 pull requests between two
+/// branches.
 const MOST_PAGES: usize = 100;
 
 #[cfg(test)]
@@ -134,7 +149,10 @@ mod tests {
     fn a_missing_permission_is_named_as_people_see_it() {
         let words = "TF401027: You need the Git 'PullRequestContribute' permission to perform this action. Details: identity 'x'";
         assert_eq!(right(words), "Contribute to pull requests");
-        assert_eq!(right("TF401027: You need the Git 'GenericContribute' permission"), "Contribute");
+        assert_eq!(
+            right("TF401027: You need the Git 'GenericContribute' permission"),
+            "Contribute"
+        );
         assert_eq!(right("TF401027: something else"), RIGHT);
     }
 }

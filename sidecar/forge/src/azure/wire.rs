@@ -90,15 +90,19 @@ pub(super) struct Identity {
 
 impl Pull {
     pub(super) fn shown(self, url: String) -> PullRequest {
-        let commit = |commit: Option<Commit>| commit.map(|commit| commit.commit_id).filter(|id| !id.is_empty());
+        let commit = |commit: Option<Commit>| {
+            commit.map(|commit| commit.commit_id).filter(|id| !id.is_empty())
+        };
         let state = match self.status.as_str() {
-            "completed" => {
-                State::Merged { commit: commit(self.last_merge_commit), at: self.closed_date.and_then(|date| date.parse().ok()) }
-            }
+            "completed" => State::Merged {
+                commit: commit(self.last_merge_commit),
+                at: self.closed_date.and_then(|date| date.parse().ok()),
+            },
             "abandoned" => State::Closed,
             _ => State::Open,
         };
-        let branch = |name: String| name.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(name);
+        let branch =
+            |name: String| name.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(name);
         PullRequest {
             number: self.pull_request_id,
             url,
@@ -117,7 +121,9 @@ impl Pull {
 
 impl Identity {
     fn is_called(&self, name: &str) -> bool {
-        let property = |key: &str| self.properties.get(key).and_then(|value| value.get("$value")).and_then(Value::as_str);
+        let property = |key: &str| {
+            self.properties.get(key).and_then(|value| value.get("$value")).and_then(Value::as_str)
+        };
         [self.provider_display_name.as_deref(), property("Account"), property("Mail")]
             .into_iter()
             .flatten()
@@ -127,12 +133,18 @@ impl Identity {
 
 /// The one identity that a name means; the search also finds what only begins like it.
 pub(super) fn only(found: Vec<Identity>, name: &str) -> Result<String, String> {
-    let active: Vec<Identity> = found.into_iter().filter(|identity| identity.is_active != Some(false)).collect();
+    let active: Vec<Identity> =
+        found.into_iter().filter(|identity| identity.is_active != Some(false)).collect();
     let exact: Vec<&Identity> = active.iter().filter(|identity| identity.is_called(name)).collect();
     match exact.as_slice() {
         [one] => Ok(one.id.clone()),
-        [] => Err(format!("no reviewer has the e-mail address, account or display name {name:?}: expected one of these or an id")),
-        several => Err(format!("{} reviewers are called {name:?}: expected an e-mail address or an id", several.len())),
+        [] => Err(format!(
+            "no reviewer has the e-mail address, account or display name {name:?}: expected one of these or an id"
+        )),
+        several => Err(format!(
+            "{} reviewers are called {name:?}: expected an e-mail address or an id",
+            several.len()
+        )),
     }
 }
 
@@ -142,8 +154,8 @@ pub(super) fn is_guid(text: &str) -> bool {
     lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
 }
 
-/// A body as a description can hold it: the beginning, whole lines where the last one begins near the end, no open code
-/// block, and a word that it was cut.
+/// A body as a description can hold it: the beginning, whole lines where the last one begins near
+/// the end, no open code block, and a word that it was cut.
 pub(super) fn fit(body: &str) -> Cow<'_, str> {
     // .NET counts UTF-16 units.
     let units = |text: &str| text.chars().map(char::len_utf16).sum::<usize>();
@@ -188,7 +200,12 @@ mod tests {
     #[test]
     fn a_longer_body_keeps_its_beginning_and_says_that_it_was_cut() {
         let block = "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\nns/app/prod\n</details>\n";
-        for tail in ["a line of the list\n".repeat(400), "x".repeat(5000), "𝄞".repeat(2100), "ü\n".repeat(3000)] {
+        for tail in [
+            "a line of the list\n".repeat(400),
+            "x".repeat(5000),
+            "𝄞".repeat(2100),
+            "ü\n".repeat(3000),
+        ] {
             let body = format!("{block}{tail}");
             let cut = fit(&body);
             assert!(cut.starts_with(block) && cut.ends_with(CUT), "{cut}");
@@ -224,7 +241,12 @@ mod tests {
                 identity("5", "Sam", "sam@example.com", Some(false)),
             ]
         };
-        for (name, expected) in [("JANE@example.com", "1"), ("jane doe", "1"), ("Jane Doe-Smith", "2"), ("sam@example.com", "3")] {
+        for (name, expected) in [
+            ("JANE@example.com", "1"),
+            ("jane doe", "1"),
+            ("Jane Doe-Smith", "2"),
+            ("sam@example.com", "3"),
+        ] {
             assert_eq!(only(all(), name).unwrap(), expected, "{name}");
         }
         assert!(only(all(), "Sam").unwrap_err().starts_with("2 reviewers are called \"Sam\""));

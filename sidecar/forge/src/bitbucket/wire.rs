@@ -168,11 +168,17 @@ impl From<Build> for Check {
             "FAILED" | "CANCELLED" => CheckState::Failure,
             _ => CheckState::Pending,
         };
-        Self { name: build.key, state, description: build.description.unwrap_or_default(), url: build.url }
+        Self {
+            name: build.key,
+            state,
+            description: build.description.unwrap_or_default(),
+            url: build.url,
+        }
     }
 }
 
-/// The kind of an error without its package; empty where the answer is none of Bitbucket's own errors.
+/// The kind of an error without its package; empty where the answer is none of Bitbucket's own
+/// errors.
 pub(super) fn exception(body: &Value) -> &str {
     let name = body.pointer("/errors/0/exceptionName").and_then(Value::as_str).unwrap_or_default();
     name.rsplit('.').next().unwrap_or_default()
@@ -186,7 +192,11 @@ pub(super) fn is_missing_right(body: &Value) -> bool {
 /// Which reviewers were refused, and why.
 pub(super) fn reviewer_errors(body: &Value) -> String {
     let errors = body.pointer("/errors/0/reviewerErrors").and_then(Value::as_array);
-    let words: Vec<&str> = errors.into_iter().flatten().filter_map(|error| error.get("message").and_then(Value::as_str)).collect();
+    let words: Vec<&str> = errors
+        .into_iter()
+        .flatten()
+        .filter_map(|error| error.get("message").and_then(Value::as_str))
+        .collect();
     if words.is_empty() { "a reviewer is refused".to_owned() } else { words.join("; ") }
 }
 
@@ -207,10 +217,14 @@ mod tests {
 
     #[test]
     fn a_repository_is_known_by_project_and_slug_without_case() {
-        let repository: Repository = serde_json::from_value(json!({"slug": "app", "project": {"key": "TEAM"}})).unwrap();
-        for (project, slug, same) in
-            [("TEAM", "app", true), ("team", "App", true), ("~TEAM", "app", false), ("TEAM", "app2", false)]
-        {
+        let repository: Repository =
+            serde_json::from_value(json!({"slug": "app", "project": {"key": "TEAM"}})).unwrap();
+        for (project, slug, same) in [
+            ("TEAM", "app", true),
+            ("team", "App", true),
+            ("~TEAM", "app", false),
+            ("TEAM", "app2", false),
+        ] {
             assert_eq!(repository.is(project, slug), same, "{project}/{slug}");
         }
     }
@@ -224,7 +238,10 @@ mod tests {
             (false, Some(50), None),
             (false, None, None),
         ] {
-            let page: Page<u8> = serde_json::from_value(json!({"values": [], "isLastPage": last, "nextPageStart": next})).unwrap();
+            let page: Page<u8> = serde_json::from_value(
+                json!({"values": [], "isLastPage": last, "nextPageStart": next}),
+            )
+            .unwrap();
             assert_eq!(page.next(50), expected);
         }
     }
@@ -238,7 +255,10 @@ mod tests {
             ("INPROGRESS", CheckState::Pending),
             ("UNKNOWN", CheckState::Pending),
         ] {
-            let build: Build = serde_json::from_value(json!({"key": "ci", "state": state, "url": "https://ci.example/1"})).unwrap();
+            let build: Build = serde_json::from_value(
+                json!({"key": "ci", "state": state, "url": "https://ci.example/1"}),
+            )
+            .unwrap();
             assert_eq!(Check::from(build).state, expected, "{state}");
         }
     }

@@ -26,7 +26,8 @@ pub(super) struct Pull {
 
 #[derive(Deserialize)]
 struct Branch {
-    /// The name of the branch, also when the branch is gone (`ref` is then `refs/pull/…`) and in a fork.
+    /// The name of the branch, also when the branch is gone (`ref` is then `refs/pull/…`) and in a
+    /// fork.
     label: String,
     sha: String,
     /// -1 where the fork is gone.
@@ -76,9 +77,15 @@ impl Pull {
 }
 
 impl Styles {
-    /// Those that came with a pull request, which keeps them as its handle. Without one everything is allowed.
+    /// Those that came with a pull request, which keeps them as its handle. Without one everything
+    /// is allowed.
     pub(super) fn of(handle: &str) -> Self {
-        serde_json::from_str(handle).unwrap_or(Self { default: String::new(), merge: true, squash: true, rebase: true })
+        serde_json::from_str(handle).unwrap_or(Self {
+            default: String::new(),
+            merge: true,
+            squash: true,
+            rebase: true,
+        })
     }
 
     /// What to ask for.
@@ -93,7 +100,9 @@ impl Styles {
         if allowed {
             Ok(style)
         } else {
-            Err(Fault::Invalid(format!("the repository's settings do not allow the merge style {style}")))
+            Err(Fault::Invalid(format!(
+                "the repository's settings do not allow the merge style {style}"
+            )))
         }
     }
 }
@@ -101,7 +110,10 @@ impl Styles {
 impl From<Pull> for PullRequest {
     fn from(pull: Pull) -> Self {
         let state = match pull.state.as_str() {
-            _ if pull.merged => State::Merged { commit: pull.merge_commit_sha.filter(|sha| !sha.is_empty()), at: pull.merged_at },
+            _ if pull.merged => State::Merged {
+                commit: pull.merge_commit_sha.filter(|sha| !sha.is_empty()),
+                at: pull.merged_at,
+            },
             "closed" => State::Closed,
             _ => State::Open,
         };
@@ -116,7 +128,11 @@ impl From<Pull> for PullRequest {
             state,
             labels: pull.labels.unwrap_or_default().into_iter().map(|label| label.name).collect(),
             auto_merge: None,
-            handle: pull.base.repo.and_then(|styles| serde_json::to_string(&styles).ok()).unwrap_or_default(),
+            handle: pull
+                .base
+                .repo
+                .and_then(|styles| serde_json::to_string(&styles).ok())
+                .unwrap_or_default(),
         }
     }
 }
@@ -166,10 +182,16 @@ mod tests {
             ("warning", CheckState::Failure),
             ("of a later release", CheckState::Failure),
         ] {
-            let status: Status = serde_json::from_value(json!({"context": "ci", "status": state})).unwrap();
+            let status: Status =
+                serde_json::from_value(json!({"context": "ci", "status": state})).unwrap();
             assert_eq!(
                 Check::from(status),
-                Check { name: "ci".to_owned(), state: expected, description: String::new(), url: None }
+                Check {
+                    name: "ci".to_owned(),
+                    state: expected,
+                    description: String::new(),
+                    url: None
+                }
             );
         }
     }

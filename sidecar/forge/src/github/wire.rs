@@ -1,7 +1,8 @@
 //! GitHub's objects, as far as they are read here.
 //!
-//! These are not octocrab's models: those want dozens of fields of every user, repository and label, and a pull request that
-//! GitHub has opened must not become an error because an older Enterprise Server leaves one of them out.
+//! These are not octocrab's models: those want dozens of fields of every user, repository and
+//! label, and a pull request that GitHub has opened must not become an error because an older
+//! Enterprise Server leaves one of them out.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -47,11 +48,16 @@ struct Label {
 }
 
 impl Pull {
-    /// Whether it joins these branches and its head is in this repository, not in a fork with a branch of that name.
+    /// Whether it joins these branches and its head is in this repository, not in a fork with a
+    /// branch of that name.
     pub(super) fn joins(&self, repository: &str, head: &str, base: &str) -> bool {
         self.head.branch == head
             && self.base.branch == base
-            && self.head.repo.as_ref().is_some_and(|repo| repo.full_name.eq_ignore_ascii_case(repository))
+            && self
+                .head
+                .repo
+                .as_ref()
+                .is_some_and(|repo| repo.full_name.eq_ignore_ascii_case(repository))
     }
 }
 
@@ -100,7 +106,12 @@ impl From<Status> for Check {
             "pending" => CheckState::Pending,
             _ => CheckState::Failure,
         };
-        Self { name: status.context, state, description: status.description.unwrap_or_default(), url: status.target_url }
+        Self {
+            name: status.context,
+            state,
+            description: status.description.unwrap_or_default(),
+            url: status.target_url,
+        }
     }
 }
 
@@ -147,7 +158,8 @@ pub(super) fn status_state(state: CheckState) -> &'static str {
     }
 }
 
-/// One check per name. Two workflows may both have a job `build`, and GitHub lists both: the one that is worse counts.
+/// One check per name. Two workflows may both have a job `build`, and GitHub lists both: the one
+/// that is worse counts.
 pub(super) fn worst_of_each_name(checks: impl IntoIterator<Item = Check>) -> Vec<Check> {
     let rank = |state| match state {
         CheckState::Success => 0,

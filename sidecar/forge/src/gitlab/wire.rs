@@ -90,8 +90,12 @@ impl From<Wire> for PullRequest {
     fn from(wire: Wire) -> Self {
         let state = match wire.state.as_str() {
             "merged" => State::Merged {
-                // Without a merge commit (fast-forward) the squashed commit, or else the head, is what the base has now.
-                commit: wire.merge_commit_sha.or(wire.squash_commit_sha).or_else(|| wire.sha.clone()),
+                // Without a merge commit (fast-forward) the squashed commit, or else the head, is
+                // what the base has now.
+                commit: wire
+                    .merge_commit_sha
+                    .or(wire.squash_commit_sha)
+                    .or_else(|| wire.sha.clone()),
                 at: wire.merged_at,
             },
             "closed" => State::Closed,
@@ -123,7 +127,12 @@ impl From<Status> for Check {
             "failed" | "canceled" => CheckState::Failure,
             _ => CheckState::Pending,
         };
-        Self { name: status.name, state, description: status.description.unwrap_or_default(), url: status.target_url }
+        Self {
+            name: status.name,
+            state,
+            description: status.description.unwrap_or_default(),
+            url: status.target_url,
+        }
     }
 }
 
@@ -173,7 +182,9 @@ pub(super) fn without_commands(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let start = line.trim_start();
-        let command = start.strip_prefix('/').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
+        let command = start
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
         if command {
             out.push_str(line.get(..line.len() - start.len()).unwrap_or_default());
             out.push('\\');
@@ -235,7 +246,8 @@ mod tests {
             ("running", true, CheckState::Pending),
             ("a new one", false, CheckState::Pending),
         ] {
-            let wire = json!({"id": 1, "name": "ci", "status": status, "allow_failure": allow_failure});
+            let wire =
+                json!({"id": 1, "name": "ci", "status": status, "allow_failure": allow_failure});
             let check = Check::from(serde_json::from_value::<Status>(wire).unwrap());
             assert_eq!(check.state, state, "{status}");
         }
@@ -243,7 +255,9 @@ mod tests {
 
     #[test]
     fn what_the_base_has_after_a_merge_depends_on_the_method() {
-        for (merge, squash, commit) in [(Some("m"), Some("s"), "m"), (None, Some("s"), "s"), (None, None, "h")] {
+        for (merge, squash, commit) in
+            [(Some("m"), Some("s"), "m"), (None, Some("s"), "s"), (None, None, "h")]
+        {
             let wire: Wire = serde_json::from_value(json!({
                 "iid": 1, "web_url": "u", "title": "t", "description": null, "state": "merged", "source_branch": "h",
                 "target_branch": "b", "source_project_id": 1, "target_project_id": 1, "sha": "h",
@@ -251,7 +265,10 @@ mod tests {
             }))
             .unwrap();
             let at = Some("2026-01-02T03:04:05.678Z".parse().unwrap());
-            assert_eq!(PullRequest::from(wire).state, State::Merged { commit: Some(commit.to_owned()), at });
+            assert_eq!(
+                PullRequest::from(wire).state,
+                State::Merged { commit: Some(commit.to_owned()), at }
+            );
         }
     }
 }

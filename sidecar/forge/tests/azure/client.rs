@@ -1,5 +1,6 @@
-//! Microsoft's client for Node does what ours does, so that the fake does not merely agree with us: it has to understand
-//! the fake's answers, and its requests have to be ours but for the differences that the table names.
+//! Microsoft's client for Node does what ours does, so that the fake does not merely agree with us:
+//! it has to understand the fake's answers, and its requests have to be ours but for the
+//! differences that the table names.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -37,7 +38,12 @@ async fn microsofts_client_understands_the_fake_and_asks_as_we_do() {
     forge.set_auto_merge(&made, false, None).await.unwrap();
     forge.comment(1, "hello").await.unwrap();
     let url = Some("https://x.example".to_owned());
-    let check = Check { name: "fluxcd/a".to_owned(), state: CheckState::Success, description: "d".to_owned(), url };
+    let check = Check {
+        name: "fluxcd/a".to_owned(),
+        state: CheckState::Success,
+        description: "d".to_owned(),
+        url,
+    };
     forge.set_check(&commit, &check).await.unwrap();
     forge.checks(&commit).await.unwrap();
 
@@ -45,17 +51,29 @@ async fn microsofts_client_understands_the_fake_and_asks_as_we_do() {
         assert!(request.query.contains("api-version=7.0"), "{request:?}");
     }
     let mut used = BTreeSet::new();
-    let (ours, theirs) = (shapes(&ours.fake.requests(), &commit), shapes(&theirs.fake.requests(), &their_commit));
-    let only_ours: Vec<_> = ours.difference(&theirs).filter(|shape| !is_allowed(&mut used, "ours", shape)).collect();
-    let only_theirs: Vec<_> = theirs.difference(&ours).filter(|shape| !is_allowed(&mut used, "theirs", shape)).collect();
-    assert!(only_ours.is_empty() && only_theirs.is_empty(), "only ours: {only_ours:#?}\nonly theirs: {only_theirs:#?}");
-    let unused: Vec<_> = ALLOWED.iter().filter(|(side, shape, _)| !used.contains(&(*side, *shape))).collect();
+    let (ours, theirs) =
+        (shapes(&ours.fake.requests(), &commit), shapes(&theirs.fake.requests(), &their_commit));
+    let only_ours: Vec<_> =
+        ours.difference(&theirs).filter(|shape| !is_allowed(&mut used, "ours", shape)).collect();
+    let only_theirs: Vec<_> =
+        theirs.difference(&ours).filter(|shape| !is_allowed(&mut used, "theirs", shape)).collect();
+    assert!(
+        only_ours.is_empty() && only_theirs.is_empty(),
+        "only ours: {only_ours:#?}\nonly theirs: {only_theirs:#?}"
+    );
+    let unused: Vec<_> =
+        ALLOWED.iter().filter(|(side, shape, _)| !used.contains(&(*side, *shape))).collect();
     assert!(unused.is_empty(), "differences that are none any more: {unused:#?}");
-    assert_eq!(ours.intersection(&theirs).count(), 14, "what both ask: {:#?}", ours.intersection(&theirs));
+    assert_eq!(
+        ours.intersection(&theirs).count(),
+        14,
+        "what both ask: {:#?}",
+        ours.intersection(&theirs)
+    );
 }
 
-/// Who alone sends a request of this shape, and why. `api-version` is left out of every shape: we name it in the query, the
-/// client in the header `Accept`; both are documented.
+/// Who alone sends a request of this shape, and why. `api-version` is left out of every shape: we
+/// name it in the query, the client in the header `Accept`; both are documented.
 const ALLOWED: &[(&str, &str, &str)] = &[
     (
         "theirs",
@@ -70,7 +88,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "GET /main collection/_apis/identities ?filterValue&queryMembership&searchFilter",
         "it has no client for identities; the request is that of the page \"Identities - Read Identities\"",
     ),
-    ("ours", "GET …/pullrequests ?$skip&$top&searchCriteria.status", "it is told the number; we look for the one with this head"),
+    (
+        "ours",
+        "GET …/pullrequests ?$skip&$top&searchCriteria.status",
+        "it is told the number; we look for the one with this head",
+    ),
 ];
 
 fn is_allowed(used: &mut BTreeSet<(&'static str, &'static str)>, side: &str, shape: &str) -> bool {
@@ -78,15 +100,21 @@ fn is_allowed(used: &mut BTreeSet<(&'static str, &'static str)>, side: &str, sha
     known.is_some_and(|(of, known, _)| used.insert((of, known)))
 }
 
-/// Method, path, names in the query and fields of the body. Paths are compared as Azure compares them, without case.
+/// Method, path, names in the query and fields of the body. Paths are compared as Azure compares
+/// them, without case.
 fn shapes(requests: &[Recorded], commit: &str) -> BTreeSet<String> {
     let shape = |request: &Recorded| {
         let path = request.path.replace("%20", " ").to_lowercase().replace(commit, "COMMIT");
-        let path = path.replace("/main collection/my project/_apis/git/repositories/my repo/", "…/");
+        let path =
+            path.replace("/main collection/my project/_apis/git/repositories/my repo/", "…/");
         let mut text = format!("{} {path}", request.method);
-        let names: BTreeSet<String> =
-            request.query.split('&').filter_map(|pair| Some(pair.split_once('=')?.0.replace("%24", "$"))).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| *name != "api-version").collect();
+        let names: BTreeSet<String> = request
+            .query
+            .split('&')
+            .filter_map(|pair| Some(pair.split_once('=')?.0.replace("%24", "$")))
+            .collect();
+        let names: Vec<&str> =
+            names.iter().map(String::as_str).filter(|name| *name != "api-version").collect();
         if !names.is_empty() {
             text = format!("{text} ?{}", names.join("&"));
         }
@@ -105,7 +133,11 @@ fn collect(path: &str, value: &Value, fields: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
-                collect(&if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, value, fields);
+                collect(
+                    &if path.is_empty() { name.clone() } else { format!("{path}.{name}") },
+                    value,
+                    fields,
+                );
             }
         }
         Value::Array(items) => {
@@ -133,7 +165,10 @@ async fn node(world: &Server, commit: &str) -> Value {
         .env("TOKEN", TOKEN)
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.expect("node ends within a minute").unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(60), command.output())
+        .await
+        .expect("node ends within a minute")
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -18,7 +18,10 @@ pub async fn labels_are_added_to_those_of_people_or_refused<W: World>(world: &W)
         assert_eq!(present, ["more", "prod", "promotion"]);
     } else {
         let error = client.forge.add_labels(1, &names(&["promotion"])).await.unwrap_err();
-        assert!(matches!(&error.fault, Fault::Unsupported(words) if words.contains("labels")), "{error}");
+        assert!(
+            matches!(&error.fault, Fault::Unsupported(words) if words.contains("labels")),
+            "{error}"
+        );
         assert_eq!(client.told(), []);
     }
 }

@@ -24,9 +24,14 @@ pub async fn checks_are_the_newest_of_each_name_from_all_pages<W: World>(world: 
     ] {
         client.forge.set_check(&commit, &check(name, state, description)).await.unwrap();
     }
-    let mut expected = vec![check("ci/build", Success, "it is good"), check("ci/test", Pending, "once more")];
+    let mut expected =
+        vec![check("ci/build", Success, "it is good"), check("ci/test", Pending, "once more")];
     for number in 0..10 {
-        expected.push(check(&format!("many/{number}"), if number % 2 == 0 { Success } else { Failure }, "words"));
+        expected.push(check(
+            &format!("many/{number}"),
+            if number % 2 == 0 { Success } else { Failure },
+            "words",
+        ));
         client.forge.set_check(&commit, &expected[expected.len() - 1]).await.unwrap();
     }
     let mut checks = client.forge.checks(&commit).await.unwrap();

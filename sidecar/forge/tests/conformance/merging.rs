@@ -25,7 +25,12 @@ pub async fn auto_merge_waits_and_can_be_taken_back<W: World>(world: &W) {
     assert!(!world.waits(1));
 
     client.auto_merge(&off, None).await.unwrap();
-    let check = Check { name: "ci".to_owned(), state: CheckState::Success, description: String::new(), url: None };
+    let check = Check {
+        name: "ci".to_owned(),
+        state: CheckState::Success,
+        description: String::new(),
+        url: None,
+    };
     client.forge.set_check(&off.head_commit.unwrap(), &check).await.unwrap();
     world.release(1);
     client.look_until(1, |pull| matches!(pull.state, State::Merged { .. })).await;

@@ -1,6 +1,7 @@
-//! What every forge's client does, asserted alike of all five: each forge's test file implements [`World`] for its fake and
-//! has [`test_all!`] make a test of each rule; `tests/tests/e2e_gitea.rs` does so for a real Gitea. What is expected of one
-//! forge alone stands in that forge's own file.
+//! What every forge's client does, asserted alike of all five: each forge's test file implements
+//! [`World`] for its fake and has [`test_all!`] make a test of each rule;
+//! `tests/tests/e2e_gitea.rs` does so for a real Gitea. What is expected of one forge alone stands
+//! in that forge's own file.
 
 pub mod asking;
 pub mod checks;
@@ -14,14 +15,16 @@ use std::time::Duration;
 use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
 use lockgate_core::secret::Sensitive;
 use lockgate_forge::{
-    Connection, Credentials, Edit, Fault, Forge, ForgeError, NewPullRequest, PullRequest, Repository, Seen, connect,
+    Connection, Credentials, Edit, Fault, Forge, ForgeError, NewPullRequest, PullRequest,
+    Repository, Seen, connect,
 };
 
 /// The branch that is promoted.
 pub const HEAD: &str = "promotion/app";
 
-/// A forge with one repository whose branch [`HEAD`] is one commit ahead of `main`, and what people and other programs do
-/// there. Lists have at most five entries on a page where a forge can be told so.
+/// A forge with one repository whose branch [`HEAD`] is one commit ahead of `main`, and what people
+/// and other programs do there. Lists have at most five entries on a page where a forge can be told
+/// so.
 pub trait World {
     const KIND: Kind;
     /// Whether pull requests have labels.
@@ -62,12 +65,14 @@ pub trait World {
     fn tip(&self, branch: &str) -> Option<String>;
     fn merge(&self, number: u64);
     fn close(&self, number: u64);
-    /// Opens pull requests that could be taken for one from [`HEAD`] into `main`, above all from a fork's branch of this name.
+    /// Opens pull requests that could be taken for one from [`HEAD`] into `main`, above all from a
+    /// fork's branch of this name.
     fn open_strangers(&self);
 
     /// Nothing is merged by the forge itself before the check `ci` has succeeded.
     fn hold(&self);
-    /// The forge gets to know that the check `ci` has succeeded, if [`Forge::set_check`] is not all that this takes.
+    /// The forge gets to know that the check `ci` has succeeded, if [`Forge::set_check`] is not all
+    /// that this takes.
     fn release(&self, _number: u64) {}
     /// Whether the forge will merge it by itself, as the forge shows it.
     fn waits(&self, number: u64) -> bool;
@@ -119,7 +124,11 @@ impl Client {
     }
 
     /// Some forges do some things in the background.
-    pub async fn look_until(&self, number: u64, wanted: impl Fn(&PullRequest) -> bool) -> PullRequest {
+    pub async fn look_until(
+        &self,
+        number: u64,
+        wanted: impl Fn(&PullRequest) -> bool,
+    ) -> PullRequest {
         let mut last = self.look(number).await;
         for _ in 0..300 {
             if wanted(&last) {
@@ -132,11 +141,17 @@ impl Client {
     }
 
     /// As a caller does it: that a forge is not ready yet is met by trying again.
-    pub async fn auto_merge(&self, pull: &PullRequest, method: Option<MergeMethod>) -> Result<(), ForgeError> {
+    pub async fn auto_merge(
+        &self,
+        pull: &PullRequest,
+        method: Option<MergeMethod>,
+    ) -> Result<(), ForgeError> {
         let mut last = self.forge.set_auto_merge(pull, true, method).await;
         for _ in 0..300 {
             match &last {
-                Err(error) if matches!(error.fault, Fault::NotYet(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(error) if matches!(error.fault, Fault::NotYet(_)) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await
+                }
                 _ => break,
             }
             last = self.forge.set_auto_merge(pull, true, method).await;
@@ -152,8 +167,12 @@ pub type Told = Arc<Mutex<Vec<(&'static str, u16)>>>;
 pub fn observed(credentials: Credentials) -> (Connection, Told) {
     let told = Told::default();
     let writer = Arc::clone(&told);
-    let observer = Arc::new(move |operation, status| writer.lock().unwrap().push((operation, status)));
-    (Connection { credentials, ca: None, proxy: None, observer, timeout: Connection::TIMEOUT }, told)
+    let observer =
+        Arc::new(move |operation, status| writer.lock().unwrap().push((operation, status)));
+    (
+        Connection { credentials, ca: None, proxy: None, observer, timeout: Connection::TIMEOUT },
+        told,
+    )
 }
 
 pub fn token(token: impl Into<Vec<u8>>) -> Credentials {

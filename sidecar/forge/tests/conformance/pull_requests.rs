@@ -39,11 +39,17 @@ pub async fn one_is_opened_and_found<W: World>(world: &W) {
 pub async fn title_and_body_are_updated<W: World>(world: &W) {
     let client = Client::of(world);
     let made = client.open(HEAD).await;
-    assert_same::<W>(Some(client.forge.update(1, &edit(&made.title, &made.body)).await.unwrap()), &made);
+    assert_same::<W>(
+        Some(client.forge.update(1, &edit(&made.title, &made.body)).await.unwrap()),
+        &made,
+    );
 
     let wanted = edit("Promote ns/web in prod to 3", "<!-- id -->\nÄ & \"**3**\"");
     let updated = client.forge.update(1, &wanted).await.unwrap();
-    assert_eq!((&updated.title, &updated.body, &updated.state), (&wanted.title, &wanted.body, &State::Open));
+    assert_eq!(
+        (&updated.title, &updated.body, &updated.state),
+        (&wanted.title, &wanted.body, &State::Open)
+    );
     assert_same::<W>(Some(client.look(1).await), &updated);
     assert_same::<W>(client.forge.find_open(HEAD, "main").await.unwrap(), &updated);
     assert_eq!(client.forge.update(1, &edit("t", "")).await.unwrap().body, "");
@@ -59,8 +65,14 @@ pub async fn those_of_others_are_never_ours<W: World>(world: &W) {
     assert_eq!(client.forge.find_newest(HEAD, "main").await.unwrap(), None);
     let made = client.open(HEAD).await;
     world.open_strangers();
-    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap().map(|pull| pull.number), Some(made.number));
-    assert_eq!(client.forge.find_newest(HEAD, "main").await.unwrap().map(|pull| pull.number), Some(made.number));
+    assert_eq!(
+        client.forge.find_open(HEAD, "main").await.unwrap().map(|pull| pull.number),
+        Some(made.number)
+    );
+    assert_eq!(
+        client.forge.find_newest(HEAD, "main").await.unwrap().map(|pull| pull.number),
+        Some(made.number)
+    );
 }
 
 pub async fn merged_and_closed_are_told_apart_and_the_newest_is_found<W: World>(world: &W) {
@@ -73,10 +85,15 @@ pub async fn merged_and_closed_are_told_apart_and_the_newest_is_found<W: World>(
 
     let second = client.open(HEAD).await;
     assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap().unwrap().number, second.number);
-    assert_eq!(client.forge.find_newest(HEAD, "main").await.unwrap().unwrap().number, second.number);
+    assert_eq!(
+        client.forge.find_newest(HEAD, "main").await.unwrap().unwrap().number,
+        second.number
+    );
     world.merge(second.number);
     let merged = client.look(second.number).await.state;
-    let State::Merged { commit: Some(commit), at: Some(_) } = &merged else { panic!("not merged: {merged:?}") };
+    let State::Merged { commit: Some(commit), at: Some(_) } = &merged else {
+        panic!("not merged: {merged:?}")
+    };
     assert_eq!(Some(commit.clone()), world.tip("main"));
     assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
     let found = client.forge.find_newest(HEAD, "main").await.unwrap().unwrap();
@@ -92,7 +109,11 @@ pub async fn equal_branches_are_nothing_to_merge<W: World>(world: &W) {
     // As little to merge where the base is ahead of the head.
     world.commit("main", "version: 3\n");
     assert_eq!(client.forge.create(&new("equal")).await.unwrap_err().fault, Fault::NothingToMerge);
-    assert_eq!(client.forge.find_newest("equal", "main").await.unwrap(), None, "nothing is left behind");
+    assert_eq!(
+        client.forge.find_newest("equal", "main").await.unwrap(),
+        None,
+        "nothing is left behind"
+    );
 }
 
 pub async fn a_branch_that_does_not_exist_is_refused<W: World>(world: &W) {
@@ -101,7 +122,10 @@ pub async fn a_branch_that_does_not_exist_is_refused<W: World>(world: &W) {
         let mut wanted = new(head);
         base.clone_into(&mut wanted.base);
         let error = client.forge.create(&wanted).await.unwrap_err();
-        assert!(matches!(error.fault, Fault::Invalid(_) | Fault::NotFound(_)) && !error.is_passing(), "{error}");
+        assert!(
+            matches!(error.fault, Fault::Invalid(_) | Fault::NotFound(_)) && !error.is_passing(),
+            "{error}"
+        );
     }
 }
 
@@ -109,7 +133,9 @@ pub async fn a_look_is_one_request_and_conditional_where_it_can_be<W: World>(wor
     let client = Client::of(world);
     let made = client.open(HEAD).await;
     client.told();
-    let Seen::Changed { pull, tag } = client.forge.look(1, None).await.unwrap() else { panic!("no tag was given") };
+    let Seen::Changed { pull, tag } = client.forge.look(1, None).await.unwrap() else {
+        panic!("no tag was given")
+    };
     assert_same::<W>(Some(pull), &made);
     assert_eq!((tag.is_some(), client.told().len()), (W::HAS_TAGS, 1));
 
@@ -127,7 +153,9 @@ pub async fn a_look_is_one_request_and_conditional_where_it_can_be<W: World>(wor
     client.look_until(1, |pull| pull.head_commit.as_ref() == Some(&pushed)).await;
     assert!(matches!(client.forge.look(1, Some(&tag)).await.unwrap(), Seen::Changed { .. }));
     world.merge(1);
-    let Seen::Changed { pull, .. } = client.forge.look(1, Some(&tag)).await.unwrap() else { panic!("unchanged") };
+    let Seen::Changed { pull, .. } = client.forge.look(1, Some(&tag)).await.unwrap() else {
+        panic!("unchanged")
+    };
     assert!(matches!(pull.state, State::Merged { .. }), "{pull:?}");
 }
 

@@ -4,7 +4,10 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use lockgate_core::secret::Sensitive;
-use lockgate_forge::{Check, CheckState, Connection, Credentials, Fault, Forge, ForgeError, PullRequest, Repository, connect};
+use lockgate_forge::{
+    Check, CheckState, Connection, Credentials, Fault, Forge, ForgeError, PullRequest, Repository,
+    connect,
+};
 
 use super::{Client, HEAD, World, edit, names, new, observed, token};
 
@@ -14,11 +17,19 @@ fn place<W: World>(address: &str) -> String {
 }
 
 fn check() -> Check {
-    Check { name: "ci".to_owned(), state: CheckState::Success, description: String::new(), url: None }
+    Check {
+        name: "ci".to_owned(),
+        state: CheckState::Success,
+        description: String::new(),
+        url: None,
+    }
 }
 
 /// Every operation, with what it is counted as, about a pull request that is there.
-async fn everything<W: World>(forge: &dyn Forge, pull: &PullRequest) -> Vec<(&'static str, Result<(), ForgeError>)> {
+async fn everything<W: World>(
+    forge: &dyn Forge,
+    pull: &PullRequest,
+) -> Vec<(&'static str, Result<(), ForgeError>)> {
     let commit = pull.head_commit.as_deref().unwrap();
     let unknown = PullRequest { auto_merge: None, ..pull.clone() };
     let mut outcomes = vec![
@@ -53,10 +64,16 @@ pub async fn a_wrong_token_is_refused<W: World>(world: &W) {
     for (operation, outcome) in everything::<W>(&*client.forge, &pull).await {
         let error = outcome.unwrap_err();
         if operation == "auto_merge" && !W::TELLS_TOKENS_FROM_RIGHTS {
-            assert!(matches!(error.fault, Fault::PermissionDenied { .. }) && !error.is_passing(), "{error}");
+            assert!(
+                matches!(error.fault, Fault::PermissionDenied { .. }) && !error.is_passing(),
+                "{error}"
+            );
             continue;
         }
-        assert_eq!(error.to_string(), format!("{operation} on {place}: the credentials were refused"));
+        assert_eq!(
+            error.to_string(),
+            format!("{operation} on {place}: the credentials were refused")
+        );
         assert!(error.fault == Fault::AuthenticationFailed && !error.is_passing(), "{error}");
     }
 }
@@ -76,11 +93,21 @@ pub async fn a_token_that_may_only_read_is_told_what_it_lacks<W: World>(world: &
     }
     for (number, outcome) in refused.into_iter().enumerate() {
         let error = outcome.unwrap_err();
-        assert!(matches!(&error.fault, Fault::PermissionDenied { detail, .. } if !detail.is_empty()), "{error}");
-        assert!(error.to_string().contains(&format!("token lacks {}", W::RIGHT)), "{number} {error}");
+        assert!(
+            matches!(&error.fault, Fault::PermissionDenied { detail, .. } if !detail.is_empty()),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains(&format!("token lacks {}", W::RIGHT)),
+            "{number} {error}"
+        );
         assert!(!error.is_passing());
     }
-    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap().unwrap().number, 1, "reading needs no such right");
+    assert_eq!(
+        client.forge.find_open(HEAD, "main").await.unwrap().unwrap().number,
+        1,
+        "reading needs no such right"
+    );
     assert_eq!(client.look(1).await.title, pull.title, "nothing was changed");
 }
 
@@ -88,18 +115,28 @@ pub async fn a_repository_that_does_not_exist_is_named<W: World>(world: &W) {
     let client = Client::with::<W>(&world.unknown(), token(world.token()));
     let place = place::<W>(&world.unknown());
     let error = client.forge.find_open(HEAD, "main").await.unwrap_err();
-    assert_eq!(error.to_string(), format!("find on {place}: {place} does not exist, or the token may not see it"));
+    assert_eq!(
+        error.to_string(),
+        format!("find on {place}: {place} does not exist, or the token may not see it")
+    );
     for error in [
         error,
         client.forge.find_newest(HEAD, "main").await.unwrap_err(),
         client.forge.create(&new(HEAD)).await.unwrap_err(),
         client.forge.look(1, None).await.unwrap_err(),
     ] {
-        assert!(matches!(error.fault, Fault::NotFound(_)) && error.to_string().contains(&place), "{error}");
+        assert!(
+            matches!(error.fault, Fault::NotFound(_)) && error.to_string().contains(&place),
+            "{error}"
+        );
         assert!(!error.is_passing());
     }
     let error = Client::of(world).forge.look(9, None).await.unwrap_err();
-    assert!(matches!(&error.fault, Fault::NotFound(thing) if thing.contains('9')) && !error.is_passing(), "{error}");
+    assert!(
+        matches!(&error.fault, Fault::NotFound(thing) if thing.contains('9'))
+            && !error.is_passing(),
+        "{error}"
+    );
 }
 
 pub async fn what_git_has_as_a_password_is_taken_as_the_token<W: World>(world: &W) {
@@ -114,39 +151,56 @@ pub async fn credentials_of_another_kind_are_refused_before_any_request<W: World
     let (connection, told) = observed(W::unfit());
     let repository = Repository::parse(W::KIND, &world.address(), None).unwrap();
     let Err(error) = connect(&repository, connection) else { panic!("taken") };
-    assert!(matches!(&error.fault, Fault::Credentials(text) if text.contains(W::KEYS)) && !error.is_passing(), "{error}");
+    assert!(
+        matches!(&error.fault, Fault::Credentials(text) if text.contains(W::KEYS))
+            && !error.is_passing(),
+        "{error}"
+    );
     assert_eq!(error.operation, "connect");
     assert_eq!(*told.lock().unwrap(), []);
 }
 
 pub async fn no_secret_is_shown<W: World>(world: &W) {
     // Nobody listens there any more.
-    let gone = elsewhere(&world.address(), TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+    let gone = elsewhere(
+        &world.address(),
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
+    );
     let mut texts = Vec::new();
     for secret in ["hunter2-secret", "hunter2\u{1}secret"] {
-        let basic = Credentials::Basic { username: "lockgate".to_owned(), password: Sensitive::new(secret) };
+        let basic = Credentials::Basic {
+            username: "lockgate".to_owned(),
+            password: Sensitive::new(secret),
+        };
         for credentials in [token(secret), basic] {
             for address in [world.address(), gone.clone()] {
                 let (connection, _) = observed(credentials.clone());
                 texts.push(format!("{connection:?}"));
-                let error = match connect(&Repository::parse(W::KIND, &address, None).unwrap(), connection) {
-                    Ok(forge) => forge.find_open(HEAD, "main").await.unwrap_err(),
-                    // No header can hold it.
-                    Err(error) => {
-                        assert!(secret.contains('\u{1}'), "{error}");
-                        error
-                    }
-                };
+                let error =
+                    match connect(&Repository::parse(W::KIND, &address, None).unwrap(), connection)
+                    {
+                        Ok(forge) => forge.find_open(HEAD, "main").await.unwrap_err(),
+                        // No header can hold it.
+                        Err(error) => {
+                            assert!(secret.contains('\u{1}'), "{error}");
+                            error
+                        }
+                    };
                 match &error.fault {
                     Fault::AuthenticationFailed => assert_ne!(address, gone),
-                    Fault::Unreachable(_) => assert!(address == gone && error.is_passing(), "{error}"),
+                    Fault::Unreachable(_) => {
+                        assert!(address == gone && error.is_passing(), "{error}")
+                    }
                     _ => assert_eq!(error.operation, "connect", "{error}"),
                 }
                 texts.extend([error.to_string(), format!("{error:?}")]);
             }
         }
     }
-    assert!(!texts.iter().any(|text| text.contains("hunter2") || text.contains("secret")), "{texts:?}");
+    assert!(
+        !texts.iter().any(|text| text.contains("hunter2") || text.contains("secret")),
+        "{texts:?}"
+    );
 }
 
 pub async fn a_forge_that_does_not_answer_is_given_up_and_counted<W: World>(world: &W) {
@@ -157,7 +211,10 @@ pub async fn a_forge_that_does_not_answer_is_given_up_and_counted<W: World>(worl
     let connection = Connection { timeout: Duration::from_millis(200), ..connection };
     let forge = connect(&Repository::parse(W::KIND, &address, None).unwrap(), connection).unwrap();
     let error = forge.find_open(HEAD, "main").await.unwrap_err();
-    assert!(error.fault == Fault::TimedOut(Duration::from_millis(200)) && error.is_passing(), "{error}");
+    assert!(
+        error.fault == Fault::TimedOut(Duration::from_millis(200)) && error.is_passing(),
+        "{error}"
+    );
     drop(silent);
     let error = forge.look(1, None).await.unwrap_err();
     assert!(matches!(error.fault, Fault::Unreachable(_)) && error.is_passing(), "{error}");
@@ -167,7 +224,12 @@ pub async fn a_forge_that_does_not_answer_is_given_up_and_counted<W: World>(worl
 pub async fn each_request_is_told_with_its_operation<W: World>(world: &W) {
     let client = Client::of(world);
     let pull = client.open(HEAD).await;
-    assert!(client.told().iter().all(|(operation, status)| *operation == "create" && (200..300).contains(status)));
+    assert!(
+        client
+            .told()
+            .iter()
+            .all(|(operation, status)| *operation == "create" && (200..300).contains(status))
+    );
     let mut expected = Vec::new();
     for (operation, outcome) in everything::<W>(&*client.forge, &pull).await {
         assert!(outcome.is_ok() || matches!(operation, "create" | "auto_merge"), "{outcome:?}");

@@ -1,4 +1,5 @@
-//! What is particular to a Gitea, asserted alike against the fake and, by `make e2e`, against the real one.
+//! What is particular to a Gitea, asserted alike against the fake and, by `make e2e`, against the
+//! real one.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use lockgate_forge::{Check, CheckState, Fault, State};
 
 use crate::conformance::{Client, HEAD, World, edit, names, new};
 
-/// The repository is one of the organization `acme`, which has the team `Ops` and the label `shared`; the bot's account is
-/// `lockgate`. Lists have at most five entries on a page.
+/// The repository is one of the organization `acme`, which has the team `Ops` and the label
+/// `shared`; the bot's account is `lockgate`. Lists have at most five entries on a page.
 pub trait Gitea: World {
     /// With a repository of the bot's own account in place of one of the organization.
     fn start_own() -> Self;
@@ -57,7 +58,11 @@ pub async fn labels_are_made_where_they_are_missing(world: &impl Gitea) {
     client.told();
     client.forge.add_labels(pull.number, &names(&["promotion", "shared"])).await.unwrap();
     assert_eq!(client.told().len(), 3, "asked for, made one, asked for that one");
-    client.forge.add_labels(pull.number, &names(&["promotion", "shared", "promotion"])).await.unwrap();
+    client
+        .forge
+        .add_labels(pull.number, &names(&["promotion", "shared", "promotion"]))
+        .await
+        .unwrap();
     assert_eq!(client.told().len(), 1);
     client.forge.add_labels(pull.number, &names(&["another, with: signs"])).await.unwrap();
     let mut present = client.look(pull.number).await.labels;
@@ -75,7 +80,10 @@ pub async fn who_cannot_be_asked_for_a_review_is_named(world: &impl Gitea) {
         ("lockgate", "poster of pr can't be reviewer"),
     ] {
         let error = client.forge.request_reviewers(pull.number, &names(&[name])).await.unwrap_err();
-        assert!(matches!(&error.fault, Fault::Invalid(text) if text.contains(why)), "{name}: {error}");
+        assert!(
+            matches!(&error.fault, Fault::Invalid(text) if text.contains(why)),
+            "{name}: {error}"
+        );
     }
 }
 
@@ -83,8 +91,12 @@ pub async fn a_user_has_no_teams<W: Gitea>(_organization: &W) {
     let world = W::start_own();
     let client = Client::of(&world);
     let pull = client.open(HEAD).await;
-    let error = client.forge.request_reviewers(pull.number, &names(&["lockgate/Ops"])).await.unwrap_err();
-    assert_eq!(error.fault, Fault::Invalid("lockgate is no organization and has no teams".to_owned()));
+    let error =
+        client.forge.request_reviewers(pull.number, &names(&["lockgate/Ops"])).await.unwrap_err();
+    assert_eq!(
+        error.fault,
+        Fault::Invalid("lockgate is no organization and has no teams".to_owned())
+    );
 }
 
 pub async fn a_scheduled_merge_waits_for_the_required_check(world: &impl Gitea) {
@@ -100,7 +112,9 @@ pub async fn a_scheduled_merge_waits_for_the_required_check(world: &impl Gitea) 
     assert_eq!(client.look(pull.number).await.state, State::Open);
     client.forge.set_check(&commit, &check("ci", CheckState::Success)).await.unwrap();
     let merged = client.look_until(pull.number, |pull| pull.state != State::Open).await;
-    let State::Merged { commit: Some(commit), at: Some(_) } = merged.state else { panic!("{merged:?}") };
+    let State::Merged { commit: Some(commit), at: Some(_) } = merged.state else {
+        panic!("{merged:?}")
+    };
     assert_eq!(commit.len(), 40);
     // What is merged already needs nothing more.
     client.forge.set_auto_merge(&pull, true, None).await.unwrap();
@@ -113,7 +127,11 @@ pub async fn a_merge_that_was_taken_back_does_not_happen(world: &impl Gitea) {
     client.auto_merge(&pull, None).await.unwrap();
     client.forge.set_auto_merge(&pull, false, None).await.unwrap();
     client.forge.set_auto_merge(&pull, false, None).await.unwrap();
-    client.forge.set_check(pull.head_commit.as_deref().unwrap(), &check("ci", CheckState::Success)).await.unwrap();
+    client
+        .forge
+        .set_check(pull.head_commit.as_deref().unwrap(), &check("ci", CheckState::Success))
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(client.look(pull.number).await.state, State::Open);
 }
@@ -130,7 +148,10 @@ pub async fn a_merge_style_that_is_not_allowed_is_refused(world: &impl Gitea) {
     let client = Client::of(world);
     let pull = client.open(HEAD).await;
     let error = client.auto_merge(&pull, Some(MergeMethod::Squash)).await.unwrap_err();
-    assert_eq!(error.fault, Fault::Invalid("the repository's settings do not allow the merge style squash".to_owned()));
+    assert_eq!(
+        error.fault,
+        Fault::Invalid("the repository's settings do not allow the merge style squash".to_owned())
+    );
     client.auto_merge(&pull, None).await.unwrap();
 }
 
@@ -165,7 +186,10 @@ pub async fn what_is_closed_or_has_lost_its_branch_is_not_merged(world: &impl Gi
     world.delete_branch("gone");
     let seen = client.look_until(gone.number, |pull| pull.state == State::Closed).await;
     assert_eq!((seen.head.as_str(), seen.head_commit), ("gone", gone.head_commit));
-    assert_eq!(client.forge.find_newest("gone", "main").await.unwrap().unwrap().number, gone.number);
+    assert_eq!(
+        client.forge.find_newest("gone", "main").await.unwrap().unwrap().number,
+        gone.number
+    );
 }
 
 pub async fn what_does_not_exist_is_refused_in_gitea_s_own_ways(world: &impl Gitea) {
@@ -192,7 +216,10 @@ pub async fn a_token_that_may_only_read_is_told_the_scope(world: &impl Gitea) {
         (forge.comment(pull.number, "x").await, "write:issue"),
     ] {
         let error = result.unwrap_err();
-        assert!(matches!(&error.fault, Fault::PermissionDenied { detail, .. } if detail.contains(scope)), "{error}");
+        assert!(
+            matches!(&error.fault, Fault::PermissionDenied { detail, .. } if detail.contains(scope)),
+            "{error}"
+        );
     }
 }
 
@@ -208,7 +235,10 @@ pub async fn an_account_that_may_not_write_is_told_so(world: &impl Gitea) {
         client.auto_merge(&pull, None).await,
     ] {
         let error = result.unwrap_err();
-        assert!(matches!(&error.fault, Fault::PermissionDenied { detail, .. } if !detail.is_empty()), "{error}");
+        assert!(
+            matches!(&error.fault, Fault::PermissionDenied { detail, .. } if !detail.is_empty()),
+            "{error}"
+        );
     }
 }
 

@@ -26,7 +26,8 @@ fn setting(lifetime: i64) -> Setting {
         rules.iss = None;
         let claims = decode::<Value>(token, &DecodingKey::from_rsa_der(&public), &rules);
         claims.is_ok_and(|token| {
-            token.claims["iss"] == APP && token.claims["exp"].as_u64() <= token.claims["iat"].as_u64().map(|at| at + 600)
+            token.claims["iss"] == APP
+                && token.claims["exp"].as_u64() <= token.claims["iat"].as_u64().map(|at| at + 600)
         })
     });
     setting
@@ -63,7 +64,10 @@ async fn a_token_that_is_about_to_expire_is_replaced() {
     let setting = setting(10);
     setting.create().await;
     setting.forge.find_open(HEAD, "main").await.unwrap();
-    assert_eq!(setting.told(), [("connect", 201), ("create", 201), ("connect", 201), ("find", 200)]);
+    assert_eq!(
+        setting.told(),
+        [("connect", 201), ("create", 201), ("connect", 201), ("find", 200)]
+    );
     setting.hold_to_contract();
 }
 
@@ -82,7 +86,10 @@ async fn a_key_that_is_not_the_apps_is_named() {
     let setting = setting(3600);
     setting.fake.install_app(INSTALLATION, 3600, |_| false);
     let error = setting.forge.find_open(HEAD, "main").await.unwrap_err();
-    assert_eq!(error.to_string(), "connect on 127.0.0.1/org/repo: githubAppPrivateKey is not a key of the GitHub App 7");
+    assert_eq!(
+        error.to_string(),
+        "connect on 127.0.0.1/org/repo: githubAppPrivateKey is not a key of the GitHub App 7"
+    );
     setting.hold_to_contract();
 }
 
@@ -91,7 +98,11 @@ async fn an_installation_that_does_not_exist_is_named() {
     let setting = setting(3600);
     setting.fake.install_app(1, 3600, |_| true);
     let error = setting.forge.find_open(HEAD, "main").await.unwrap_err();
-    assert_eq!(error.fault, Fault::NotFound("installation 42 of the GitHub App 7".to_owned()), "{error}");
+    assert_eq!(
+        error.fault,
+        Fault::NotFound("installation 42 of the GitHub App 7".to_owned()),
+        "{error}"
+    );
     setting.hold_to_contract();
 }
 
@@ -100,15 +111,25 @@ async fn a_limit_on_tokens_is_a_limit() {
     let setting = setting(3600);
     setting.fake.limit_next(403, Some(17));
     let error = setting.forge.find_open(HEAD, "main").await.unwrap_err();
-    assert_eq!((error.operation, error.retry_after()), ("connect", Some(std::time::Duration::from_secs(17))));
+    assert_eq!(
+        (error.operation, error.retry_after()),
+        ("connect", Some(std::time::Duration::from_secs(17)))
+    );
     setting.hold_to_contract();
 }
 
 #[test]
 fn a_key_that_is_none_is_refused_before_any_request() {
-    let repository =
-        Repository::parse(lockgate_core::pipeline::Forge::GitHub, &format!("https://github.com/{REPOSITORY}"), None).unwrap();
+    let repository = Repository::parse(
+        lockgate_core::pipeline::Forge::GitHub,
+        &format!("https://github.com/{REPOSITORY}"),
+        None,
+    )
+    .unwrap();
     let (connection, _) = super::observed(credentials("not a key, a secret".to_owned()));
     let Err(error) = lockgate_forge::connect(&repository, connection) else { panic!("taken") };
-    assert_eq!(error.to_string(), "connect on github.com/org/repo: githubAppPrivateKey is not an RSA private key in PEM form");
+    assert_eq!(
+        error.to_string(),
+        "connect on github.com/org/repo: githubAppPrivateKey is not an RSA private key in PEM form"
+    );
 }

@@ -42,7 +42,8 @@ async fn limits_say_when_to_come_again() {
 async fn a_limit_inside_a_graphql_answer_is_a_limit() {
     let setting = Setting::new();
     let pull = setting.create().await;
-    let error = json!({"type": "RATE_LIMITED", "message": "API rate limit exceeded for user ID 1."});
+    let error =
+        json!({"type": "RATE_LIMITED", "message": "API rate limit exceeded for user ID 1."});
     setting.fake.fail_next(200, &[("retry-after", "9")], json!({"data": null, "errors": [error]}));
     let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
     assert_eq!(error.fault, Fault::RateLimited { retry_after: Some(Duration::from_secs(9)) });
@@ -50,7 +51,8 @@ async fn a_limit_inside_a_graphql_answer_is_a_limit() {
 
 #[tokio::test]
 async fn each_status_is_told_in_words_to_act_on() {
-    let message = |text: &str| json!({"message": text, "documentation_url": "https://docs.github.com"});
+    let message =
+        |text: &str| json!({"message": text, "documentation_url": "https://docs.github.com"});
     let table: [(u16, Value, &str, bool); 7] = [
         (401, message("Bad credentials"), "the credentials were refused", false),
         (
@@ -59,8 +61,18 @@ async fn each_status_is_told_in_words_to_act_on() {
             "token lacks pull request write: Repository was archived so is read-only.",
             false,
         ),
-        (404, message("Not Found"), "pull request 1 does not exist, or the token may not see it", false),
-        (301, message("Moved Permanently"), "refused: the forge redirects: correct the address", false),
+        (
+            404,
+            message("Not Found"),
+            "pull request 1 does not exist, or the token may not see it",
+            false,
+        ),
+        (
+            301,
+            message("Moved Permanently"),
+            "refused: the forge redirects: correct the address",
+            false,
+        ),
         (
             422,
             json!({"message": "Validation Failed", "documentation_url": "x", "errors": [
@@ -101,7 +113,10 @@ async fn a_status_takes_another_right_than_a_pull_request() {
         url: None,
     };
     let error = setting.forge.set_check(&setting.head(), &check).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::PermissionDenied { right: "commit status write", .. }), "{error}");
+    assert!(
+        matches!(error.fault, Fault::PermissionDenied { right: "commit status write", .. }),
+        "{error}"
+    );
     setting.hold_to_contract();
 }
 
@@ -109,7 +124,8 @@ async fn a_status_takes_another_right_than_a_pull_request() {
 async fn requests_go_through_the_proxy() {
     let setting = Setting::new();
     setting.create().await;
-    let connection = Connection { proxy: Some(Sensitive::new(setting.fake.url())), ..observed(token(TOKEN)).0 };
+    let connection =
+        Connection { proxy: Some(Sensitive::new(setting.fake.url())), ..observed(token(TOKEN)).0 };
     // No such host: only the proxy can answer.
     let forge = client("http://github.invalid/org/repo", None, connection);
     assert_eq!(forge.find_open(HEAD, "main").await.unwrap().unwrap().number, 1);
@@ -122,18 +138,31 @@ async fn the_connections_own_ca_is_trusted_and_no_other() {
     let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let address = tls(setting.fake.url(), &issued).await;
     let url = format!("https://{address}/org/repo");
-    let error = client(&url, None, observed(token(TOKEN)).0).find_open(HEAD, "main").await.unwrap_err();
-    assert!(matches!(&error.fault, Fault::Unreachable(text) if text.contains("certificate")), "{error}");
-    let trusting = Connection { ca: Some(issued.cert.pem().into_bytes()), ..observed(token(TOKEN)).0 };
-    assert_eq!(client(&url, None, trusting).find_open(HEAD, "main").await.unwrap().unwrap().number, 1);
+    let error =
+        client(&url, None, observed(token(TOKEN)).0).find_open(HEAD, "main").await.unwrap_err();
+    assert!(
+        matches!(&error.fault, Fault::Unreachable(text) if text.contains("certificate")),
+        "{error}"
+    );
+    let trusting =
+        Connection { ca: Some(issued.cert.pem().into_bytes()), ..observed(token(TOKEN)).0 };
+    assert_eq!(
+        client(&url, None, trusting).find_open(HEAD, "main").await.unwrap().unwrap().number,
+        1
+    );
 }
 
 /// TLS in front of a server; where it listens.
 async fn tls(server: String, issued: &rcgen::CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![issued.cert.der().clone()], key).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config = config
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key)
+        .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -141,8 +170,11 @@ async fn tls(server: String, issued: &rcgen::CertifiedKey<rcgen::KeyPair>) -> So
         while let Ok((stream, _)) = listener.accept().await {
             // A client that does not trust the certificate hangs up.
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            let mut plain = tokio::net::TcpStream::connect(server.trim_start_matches("http://")).await.unwrap();
-            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut plain).await.ok() });
+            let mut plain =
+                tokio::net::TcpStream::connect(server.trim_start_matches("http://")).await.unwrap();
+            tokio::spawn(async move {
+                tokio::io::copy_bidirectional(&mut stream, &mut plain).await.ok()
+            });
         }
     });
     address
@@ -159,6 +191,11 @@ async fn a_token_that_github_repeats_is_not_shown() {
 #[test]
 fn a_token_that_no_header_can_hold_is_refused_without_it() {
     let repository = Repository::parse(Kind::GitHub, "https://github.com/org/repo", None).unwrap();
-    let Err(error) = connect(&repository, observed(token("ghp_another\u{7f}")).0) else { panic!("taken") };
-    assert_eq!(error.to_string(), "connect on github.com/org/repo: the token holds characters that no token has");
+    let Err(error) = connect(&repository, observed(token("ghp_another\u{7f}")).0) else {
+        panic!("taken")
+    };
+    assert_eq!(
+        error.to_string(),
+        "connect on github.com/org/repo: the token holds characters that no token has"
+    );
 }

@@ -7,7 +7,9 @@ use super::{HEAD, REPOSITORY, Setting, TOKEN, client, commit, new, observed, tok
 
 impl Setting {
     async fn look(&self) -> PullRequest {
-        let Seen::Changed { pull, .. } = self.forge.look(1, None).await.unwrap() else { panic!("unchanged") };
+        let Seen::Changed { pull, .. } = self.forge.look(1, None).await.unwrap() else {
+            panic!("unchanged")
+        };
         pull
     }
 }
@@ -62,7 +64,10 @@ async fn what_somebody_pushed_meanwhile_is_not_merged() {
     let pull = setting.create().await;
     commit(&setting.fake);
     let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
-    assert!(matches!(&error.fault, Fault::Conflict(text) if text.contains("Head branch was modified")), "{error}");
+    assert!(
+        matches!(&error.fault, Fault::Conflict(text) if text.contains("Head branch was modified")),
+        "{error}"
+    );
     assert_eq!(setting.look().await.state, State::Open);
     setting.hold_to_contract();
 }
@@ -86,7 +91,11 @@ async fn a_repository_without_auto_merge_says_where_to_allow_it() {
     setting.fake.allow_auto_merge(REPOSITORY, false);
     let pull = setting.create().await;
     let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::Unsupported(_)) && error.to_string().contains("Allow auto-merge"), "{error}");
+    assert!(
+        matches!(error.fault, Fault::Unsupported(_))
+            && error.to_string().contains("Allow auto-merge"),
+        "{error}"
+    );
     setting.hold_to_contract();
 }
 

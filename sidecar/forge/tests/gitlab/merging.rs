@@ -85,7 +85,10 @@ async fn a_merge_method_is_what_the_project_has_or_it_is_refused() {
         match outcome {
             Ok(()) => assert!(supported, "{settings:?} {method:?}"),
             Err(ForgeError { fault: Fault::Unsupported(words), .. }) => {
-                assert!(!supported && words.contains(settings.0) && words.contains(settings.1), "{words}");
+                assert!(
+                    !supported && words.contains(settings.0) && words.contains(settings.1),
+                    "{words}"
+                );
             }
             Err(other) => panic!("{other}"),
         }

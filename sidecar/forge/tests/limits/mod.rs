@@ -1,4 +1,5 @@
-//! What every forge's client makes of a server that is at its limits or fails, for which it takes a fake.
+//! What every forge's client makes of a server that is at its limits or fails, for which it takes a
+//! fake.
 
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ pub async fn pass_and_say_when<W: World>(world: &W, fail_next: impl Fn(u16)) {
         assert_eq!(error.fault, expected);
         assert_eq!((error.is_passing(), error.retry_after()), (true, retry_after), "{error}");
     }
-    assert_eq!(client.told(), [("find", 429), ("find", 500), ("find", 502), ("find", 503)], "nothing is repeated here");
+    assert_eq!(
+        client.told(),
+        [("find", 429), ("find", 500), ("find", 502), ("find", 503)],
+        "nothing is repeated here"
+    );
     assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
 }

@@ -78,12 +78,18 @@ struct Open {
 
 impl<'t> Document<'t> {
     pub fn parse(text: &'t str) -> Result<Self, NotYaml> {
-        let mut document = Self { text, nodes: Vec::new(), comments: Vec::new(), line_starts: line_starts(text.as_bytes()) };
+        let mut document = Self {
+            text,
+            nodes: Vec::new(),
+            comments: Vec::new(),
+            line_starts: line_starts(text.as_bytes()),
+        };
         let mut open: Vec<Open> = Vec::new();
         let mut flow_depth = 0_usize;
         let mut events = 0;
         for parsed in Parser::new_from_str(text) {
-            let (event, span) = parsed.map_err(|error| NotYaml { line: error.marker().line(), reason: error.info() })?;
+            let (event, span) = parsed
+                .map_err(|error| NotYaml { line: error.marker().line(), reason: error.info() })?;
             let range = span.byte_range().unwrap_or(0..0);
             let (kind, flow) = match event {
                 Event::Comment(text, _) => {
@@ -112,7 +118,9 @@ impl<'t> Document<'t> {
                 }
                 Event::MappingEnd | Event::SequenceEnd => {
                     flow_depth = flow_depth.saturating_sub(1);
-                    if let Some(node) = open.pop().and_then(|closed| document.nodes.get_mut(closed.node)) {
+                    if let Some(node) =
+                        open.pop().and_then(|closed| document.nodes.get_mut(closed.node))
+                    {
                         node.range.end = range.end;
                     }
                     (None, false)
@@ -127,7 +135,14 @@ impl<'t> Document<'t> {
         Ok(document)
     }
 
-    fn add(&mut self, open: &mut Vec<Open>, kind: Kind, range: Range<usize>, flow: bool, event: usize) {
+    fn add(
+        &mut self,
+        open: &mut Vec<Open>,
+        kind: Kind,
+        range: Range<usize>,
+        flow: bool,
+        event: usize,
+    ) {
         let index = self.nodes.len();
         let collection = matches!(kind, Kind::Mapping | Kind::Sequence);
         let mapping = kind == Kind::Mapping;
@@ -219,7 +234,8 @@ impl Node {
 fn line_starts(text: &[u8]) -> Vec<usize> {
     let mut starts = vec![0];
     for at in memchr::memchr2_iter(b'\n', b'\r', text) {
-        let carriage_return_of_pair = text.get(at) == Some(&b'\r') && text.get(at + 1) == Some(&b'\n');
+        let carriage_return_of_pair =
+            text.get(at) == Some(&b'\r') && text.get(at + 1) == Some(&b'\n');
         if !carriage_return_of_pair {
             starts.push(at + 1);
         }

@@ -5,18 +5,22 @@
 //! image: ghcr.io/org/web:v1 # {"$imagepolicy": "group:web"}
 //! ```
 //!
-//! Pure functions over the text of one file: [`scan`] finds the scalars that belong to markers, [`edit`] gives some of them
-//! new values. An edit is a splice: every byte outside the scalars stays, whatever it is; the result is parsed again and
-//! must be the same document but for these values.
+//! Pure functions over the text of one file: [`scan`] finds the scalars that belong to markers,
+//! [`edit`] gives some of them new values. An edit is a splice: every byte outside the scalars
+//! stays, whatever it is; the result is parsed again and must be the same document but for these
+//! values.
 //!
 //! A marker belongs to (the union of what the original tools edit):
 //! - the scalar that ends on its line, also inside a flow collection of several lines;
-//! - the field or list element that begins on the next line, when the comment stands alone and not deeper than it;
-//! - the value of the key on its line, when that value is a scalar further down, block scalars included;
+//! - the field or list element that begins on the next line, when the comment stands alone and not
+//!   deeper than it;
+//! - the value of the key on its line, when that value is a scalar further down, block scalars
+//!   included;
 //! - the only element of a flow sequence that begins and ends on its line.
 //!
-//! Everything else (mappings, aliases, missing values, comments below a field, text around the JSON, markers inside
-//! strings, files that are not YAML) is reported with line and reason, and never guessed at.
+//! Everything else (mappings, aliases, missing values, comments below a field, text around the
+//! JSON, markers inside strings, files that are not YAML) is reported with line and reason, and
+//! never guessed at.
 
 mod bind;
 mod document;
@@ -90,14 +94,17 @@ impl Marker {
         match self {
             Self::Promotion(_) => version.to_owned(),
             Self::ImagePolicy { app, part, .. } => {
-                let own = image_name(old).filter(|name| *name == app || name.ends_with(&format!("/{app}")));
+                let own = image_name(old)
+                    .filter(|name| *name == app || name.ends_with(&format!("/{app}")));
                 match part {
                     ImagePart::Whole => format!("{}:{version}", own.unwrap_or(app)),
                     ImagePart::Tag => match own.filter(|name| name.len() < old.len()) {
                         Some(name) => format!("{name}:{version}"),
                         None => version.to_owned(),
                     },
-                    ImagePart::Name => own.filter(|name| name.len() == old.len()).unwrap_or(app).to_owned(),
+                    ImagePart::Name => {
+                        own.filter(|name| name.len() == old.len()).unwrap_or(app).to_owned()
+                    }
                 }
             }
         }

@@ -23,14 +23,18 @@ pub enum EditError {
 /// Gives each of `values` its new text. Everything outside these scalars stays byte for byte.
 ///
 /// # Errors
-/// [`EditError::Changed`] if `text` is not what [`super::scan`] read; [`EditError::WouldBreak`] if the result, parsed again,
-/// is not the same sequence of events with just the new values.
+/// [`EditError::Changed`] if `text` is not what [`super::scan`] read; [`EditError::WouldBreak`] if
+/// the result, parsed again, is not the same sequence of events with just the new values.
 pub fn edit(text: &[u8], values: &[(&Found, &str)]) -> Result<Vec<u8>, EditError> {
     let text = std::str::from_utf8(text).map_err(|_| EditError::Changed)?;
     let document = Document::parse(text).map_err(|_| EditError::Changed)?;
     let mut splices: Vec<(Range<usize>, String)> = Vec::with_capacity(values.len());
     for (found, value) in values {
-        let node = document.nodes.iter().find(|node| node.event == found.event).ok_or(EditError::Changed)?;
+        let node = document
+            .nodes
+            .iter()
+            .find(|node| node.event == found.event)
+            .ok_or(EditError::Changed)?;
         let Kind::Scalar { style, value: old, .. } = &node.kind else {
             return Err(EditError::Changed);
         };
@@ -38,7 +42,9 @@ pub fn edit(text: &[u8], values: &[(&Found, &str)]) -> Result<Vec<u8>, EditError
             return Err(EditError::Changed);
         }
         match style {
-            ScalarStyle::Literal | ScalarStyle::Folded => splices.extend(block_splices(&document, node, value)?),
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                splices.extend(block_splices(&document, node, value)?)
+            }
             _ => splices.push((node.range.clone(), write_scalar(value, *style, node.flow))),
         }
     }
@@ -60,9 +66,13 @@ fn apply(text: &str, splices: &[(Range<usize>, String)]) -> Result<String, EditE
     Ok(out)
 }
 
-/// A block scalar becomes one line: its header gets the chomping that leaves no line break behind the value (`|-`), the
-/// rest of the header line stays, and the lines of the body become one.
-fn block_splices(document: &Document<'_>, node: &Node, value: &str) -> Result<[(Range<usize>, String); 2], EditError> {
+/// A block scalar becomes one line: its header gets the chomping that leaves no line break behind
+/// the value (`|-`), the rest of the header line stays, and the lines of the body become one.
+fn block_splices(
+    document: &Document<'_>,
+    node: &Node,
+    value: &str,
+) -> Result<[(Range<usize>, String); 2], EditError> {
     if !fits_in_block(value) {
         return Err(EditError::WouldBreak);
     }
@@ -82,7 +92,8 @@ fn block_splices(document: &Document<'_>, node: &Node, value: &str) -> Result<[(
     let comment = document.comments.iter().find(|comment| header.contains(&comment.range.start));
     let header_end = comment.map_or(header.end, |comment| comment.range.start);
     let header_text = document.slice(header.start..header_end).trim_end();
-    let style_end = header_text.trim_end_matches(|c: char| matches!(c, '+' | '-' | '1'..='9')).len();
+    let style_end =
+        header_text.trim_end_matches(|c: char| matches!(c, '+' | '-' | '1'..='9')).len();
     if !header_text.get(..style_end).is_some_and(|text| text.ends_with(['|', '>'])) {
         return Err(EditError::WouldBreak);
     }
@@ -112,9 +123,11 @@ fn verify(old: &str, new: &str, values: &[(&Found, &str)]) -> Result<(), EditErr
         }
         let wanted = values.iter().find(|(found, _)| found.event == index).map(|(_, value)| *value);
         let same = match (wanted, &old, &new) {
-            (Some(wanted), Event::Scalar(_, _, anchor, tag), Event::Scalar(value, _, new_anchor, new_tag)) => {
-                value.as_ref() == wanted && anchor == new_anchor && tag == new_tag
-            }
+            (
+                Some(wanted),
+                Event::Scalar(_, _, anchor, tag),
+                Event::Scalar(value, _, new_anchor, new_tag),
+            ) => value.as_ref() == wanted && anchor == new_anchor && tag == new_tag,
             _ => old == new,
         };
         if !same {

@@ -60,7 +60,10 @@ fn a_marker_edits_the_scalar_on_its_line() {
     becomes("1.0.0 # M\n", "2.0.0 # M\n");
     becomes("v: \"1\n  2\" # M\n", "v: \"2.0.0\" # M\n");
     becomes("v: 1\n  2 # M\n", "v: 2.0.0 # M\n");
-    becomes("<<: *a\nv: 1 # M\n".replace("<<: *a", "a: &a {b: c}\n<<: *a").as_str(), "a: &a {b: c}\n<<: *a\nv: 2.0.0 # M\n");
+    becomes(
+        "<<: *a\nv: 1 # M\n".replace("<<: *a", "a: &a {b: c}\n<<: *a").as_str(),
+        "a: &a {b: c}\n<<: *a\nv: 2.0.0 # M\n",
+    );
 }
 
 #[test]
@@ -95,7 +98,10 @@ fn a_marker_beside_a_key_edits_the_scalar_that_follows() {
     becomes("v: | # M\n\n  1.0.0", "v: |- # M\n  2.0.0");
     becomes("v: &a | # M\n  1.0.0\n", "v: &a |- # M\n  2.0.0\n");
     becomes("- | # M\n  1.0.0\n- x\n", "- |- # M\n  2.0.0\n- x\n");
-    becomes("a:\n  v: | # M\n    1.0.0\n  # c\n  w: 1\n", "a:\n  v: |- # M\n    2.0.0\n  # c\n  w: 1\n");
+    becomes(
+        "a:\n  v: | # M\n    1.0.0\n  # c\n  w: 1\n",
+        "a:\n  v: |- # M\n    2.0.0\n  # c\n  w: 1\n",
+    );
     becomes("v: |  # M\r\n  1.0.0\r\nw: 1\r\n", "v: |-  # M\r\n  2.0.0\r\nw: 1\r\n");
     becomes("v: # M\n  1.0.0\n", "v: # M\n  2.0.0\n");
     becomes("- # M\n  1.0.0\n", "- # M\n  2.0.0\n");
@@ -180,8 +186,14 @@ fn everything_outside_the_scalar_stays() {
     becomes("\u{feff}v: 1 # M\r\n", "\u{feff}v: 2.0.0 # M\r\n");
     becomes("v: 1 # M", "v: 2.0.0 # M");
     becomes("v: 1 # M\n\n\n  \n", "v: 2.0.0 # M\n\n\n  \n");
-    becomes("%TAG !e! tag:e,2000:\n---\nv: 1 # M\n...\n", "%TAG !e! tag:e,2000:\n---\nv: 2.0.0 # M\n...\n");
-    becomes("# only\n---\n---\nv: 1 # M\n---\n# M\nw: 1\n---\n", "# only\n---\n---\nv: 2.0.0 # M\n---\n# M\nw: 2.0.0\n---\n");
+    becomes(
+        "%TAG !e! tag:e,2000:\n---\nv: 1 # M\n...\n",
+        "%TAG !e! tag:e,2000:\n---\nv: 2.0.0 # M\n...\n",
+    );
+    becomes(
+        "# only\n---\n---\nv: 1 # M\n---\n# M\nw: 1\n---\n",
+        "# only\n---\n---\nv: 2.0.0 # M\n---\n# M\nw: 2.0.0\n---\n",
+    );
     becomes("é: ü\nv: 1 # M\nwide:      [ a,b ]\n", "é: ü\nv: 2.0.0 # M\nwide:      [ a,b ]\n");
     becomes("v: 1 # M\nv: 1 # M\n", "v: 2.0.0 # M\nv: 2.0.0 # M\n");
     becomes("a: {{ .Values.x }}\nv: 1 # M\n", "a: {{ .Values.x }}\nv: 2.0.0 # M\n");
@@ -201,7 +213,8 @@ fn a_value_of_another_type_becomes_a_string() {
 
 #[test]
 fn a_version_with_odd_characters_is_written_so_that_it_reads_back() {
-    for version in ["a\"b", "a\\", "a: b", "a #b", "{a}", "*a", "\u{e9}", "a\nb", "it's", " a ", ""] {
+    for version in ["a\"b", "a\\", "a: b", "a #b", "{a}", "*a", "\u{e9}", "a\nb", "it's", " a ", ""]
+    {
         for old in ["1", "'1'", "\"1\""] {
             let text = expand(&format!("v: {old} # M\nw: 1\n"));
             let (edited, _) = promoted(&text, version);
@@ -251,8 +264,13 @@ fn image_policies_follow_the_original() {
             .replace("NAME", r#"{"$imagepolicy": "g:app1:name"}"#)
             .replace("WHOLE", r#"{"$imagepolicy": "g:app1"}"#);
         let scan = scan(text.as_bytes(), &all);
-        let values = scan.found.iter().map(|found| (found, found.marker.replacement(&found.old, version))).collect::<Vec<_>>();
-        let values = values.iter().map(|(found, value)| (*found, value.as_str())).collect::<Vec<_>>();
+        let values = scan
+            .found
+            .iter()
+            .map(|found| (found, found.marker.replacement(&found.old, version)))
+            .collect::<Vec<_>>();
+        let values =
+            values.iter().map(|(found, value)| (*found, value.as_str())).collect::<Vec<_>>();
         let edited = String::from_utf8(edit(text.as_bytes(), &values).unwrap()).unwrap();
         edited.split(" #").next().unwrap_or_default().to_owned()
     };
@@ -309,16 +327,19 @@ fn manifest() -> impl Strategy<Value = String> {
         1 => Just(expand("\n  # M")),
         1 => Just(" # words".to_owned()),
     ];
-    let line = ("[ ]{0,1}[ ]{0,1}", "- |", "[a-e]{1,2}", value, comment)
-        .prop_map(|(indent, dash, key, value, comment)| format!("{indent}{dash}{key}: {value}{comment}"));
+    let line = ("[ ]{0,1}[ ]{0,1}", "- |", "[a-e]{1,2}", value, comment).prop_map(
+        |(indent, dash, key, value, comment)| format!("{indent}{dash}{key}: {value}{comment}"),
+    );
     let break_ = prop_oneof![4 => Just("\n"), 1 => Just("\r\n")];
-    (prop::collection::vec(line, 1..8), break_, any::<bool>(), any::<bool>()).prop_map(|(lines, end, bom, last)| {
-        let mut text = lines.join(end);
-        if last {
-            text.push_str(end);
-        }
-        if bom { format!("\u{feff}{text}") } else { text }
-    })
+    (prop::collection::vec(line, 1..8), break_, any::<bool>(), any::<bool>()).prop_map(
+        |(lines, end, bom, last)| {
+            let mut text = lines.join(end);
+            if last {
+                text.push_str(end);
+            }
+            if bom { format!("\u{feff}{text}") } else { text }
+        },
+    )
 }
 
 /// The bytes that two texts do not share, cut from both ends.

@@ -69,8 +69,8 @@ pub struct FileChange {
 }
 
 impl SigningKey {
-    /// Reads the configuration's `signingKey`: empty is none, a text with a `/` is a file with an ssh key, anything else
-    /// the id of a GnuPG key.
+    /// Reads the configuration's `signingKey`: empty is none, a text with a `/` is a file with an
+    /// ssh key, anything else the id of a GnuPG key.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.trim() {
@@ -88,7 +88,10 @@ pub(super) fn commit(
     version: &str,
     meta: &CommitMeta,
 ) -> Result<Option<(Commit, Vec<NewObject>)>, GitError> {
-    let Some(Edited { tree, files, mut objects }) = edited(repository, base, search, version)? else { return Ok(None) };
+    let Some(Edited { tree, files, mut objects }) = edited(repository, base, search, version)?
+    else {
+        return Ok(None);
+    };
     let commit = NewObject::new(Kind::Commit, commit_bytes(tree, base, meta)?)?;
     let id = CommitId(commit.id);
     objects.push(commit);
@@ -103,7 +106,10 @@ pub(super) fn is_edit(
     search: &Search,
     version: &str,
 ) -> Result<bool, GitError> {
-    let tree = repository.find_commit(commit).and_then(|commit| Ok(commit.tree_id()?.detach())).map_err(GitError::damaged)?;
+    let tree = repository
+        .find_commit(commit)
+        .and_then(|commit| Ok(commit.tree_id()?.detach()))
+        .map_err(GitError::damaged)?;
     match edited(repository, parent, search, version) {
         Ok(edited) => Ok(edited.is_some_and(|edited| edited.tree == tree)),
         Err(GitError::InvalidManifest { .. }) => Ok(false),
@@ -118,7 +124,12 @@ struct Edited {
     objects: Vec<NewObject>,
 }
 
-fn edited(repository: &gix::Repository, base: ObjectId, search: &Search, version: &str) -> Result<Option<Edited>, GitError> {
+fn edited(
+    repository: &gix::Repository,
+    base: ObjectId,
+    search: &Search,
+    version: &str,
+) -> Result<Option<Edited>, GitError> {
     let mut objects = Vec::new();
     let mut files = Vec::new();
     let mut edits: Vec<(&BStr, ObjectId)> = Vec::new();
@@ -163,15 +174,17 @@ fn edited_blob(
     };
     let blob = repository.find_object(first.blob).map_err(GitError::damaged)?;
     let borrowed = values.iter().map(|(found, new)| (*found, new.as_str())).collect::<Vec<_>>();
-    let edited = markers::edit(&blob.data, &borrowed).map_err(|error| GitError::InvalidManifest {
-        path: first.path.clone(),
-        line: values.first().map_or(first.line, |(found, _)| found.line),
-        reason: error.to_string(),
-    })?;
+    let edited =
+        markers::edit(&blob.data, &borrowed).map_err(|error| GitError::InvalidManifest {
+            path: first.path.clone(),
+            line: values.first().map_or(first.line, |(found, _)| found.line),
+            reason: error.to_string(),
+        })?;
     NewObject::new(Kind::Blob, edited).map(Some)
 }
 
-/// The tree with some of its blobs replaced: only the ids change, so names, modes and order stay byte for byte.
+/// The tree with some of its blobs replaced: only the ids change, so names, modes and order stay
+/// byte for byte.
 fn rewritten_tree(
     repository: &gix::Repository,
     tree: ObjectId,
@@ -184,12 +197,15 @@ fn rewritten_tree(
     for group in edits.chunk_by(|(a, _), (b, _)| a.get(..split(a)) == b.get(..split(b))) {
         let Some((path, blob)) = group.first() else { continue };
         let name = path.get(..split(path)).unwrap_or_default();
-        let place = id_of_entry(&data, name).ok_or_else(|| GitError::damaged("a folder lost an entry"))?;
+        let place =
+            id_of_entry(&data, name).ok_or_else(|| GitError::damaged("a folder lost an entry"))?;
         let old = data.get(place..place + 20).and_then(|bytes| ObjectId::try_from(bytes).ok());
         let new = if split(path) == path.len() {
             *blob
         } else {
-            let inner = group.iter().filter_map(|(path, id)| Some((path.get(split(path) + 1..)?.as_bstr(), *id)));
+            let inner = group
+                .iter()
+                .filter_map(|(path, id)| Some((path.get(split(path) + 1..)?.as_bstr(), *id)));
             let old = old.ok_or_else(|| GitError::damaged("a folder is cut short"))?;
             rewritten_tree(repository, old, &inner.collect::<Vec<_>>(), objects)?
         };
@@ -218,7 +234,9 @@ fn id_of_entry(tree: &[u8], name: &[u8]) -> Option<usize> {
 }
 
 fn commit_bytes(tree: ObjectId, parent: ObjectId, meta: &CommitMeta) -> Result<Vec<u8>, GitError> {
-    let clean = |text: &str| text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect::<String>();
+    let clean = |text: &str| {
+        text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect::<String>()
+    };
     let (name, email) = (clean(&meta.author_name), clean(&meta.author_email));
     let who = format!("{} <{}> {} +0000", name.trim(), email.trim(), meta.time);
     let head = format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n");

@@ -26,7 +26,8 @@ pub(super) fn fetch(
     largest: u64,
 ) -> Result<Branches, GitError> {
     list(repository, remote, base, heads, |fetch, branches, fault| {
-        // Up to here nothing of the mirror was used. Without an account of our own of what failed, it is suspect now.
+        // Up to here nothing of the mirror was used. Without an account of our own of what failed,
+        // it is suspect now.
         let received = fetch.receive(Discard, &AtomicBool::new(false));
         received.map_err(|error| {
             if is_limit(&error) {
@@ -39,7 +40,11 @@ pub(super) fn fetch(
 }
 
 /// What `branch` points at.
-pub(super) fn tip(repository: &gix::Repository, remote: &Remote, branch: &str) -> Result<CommitId, GitError> {
+pub(super) fn tip(
+    repository: &gix::Repository,
+    remote: &Remote,
+    branch: &str,
+) -> Result<CommitId, GitError> {
     list(repository, remote, branch, &[], |_, branches, _| Ok(branches.base))
 }
 
@@ -49,18 +54,27 @@ fn list<T>(
     remote: &Remote,
     base: &str,
     heads: &[&str],
-    then: impl FnOnce(Prepare<'_, '_, Box<dyn Transport + Send>>, Branches, &Fault) -> Result<T, GitError>,
+    then: impl FnOnce(
+        Prepare<'_, '_, Box<dyn Transport + Send>>,
+        Branches,
+        &Fault,
+    ) -> Result<T, GitError>,
 ) -> Result<T, GitError> {
     let base_ref = full_name(base)?;
     let head_refs = heads.iter().map(|head| full_name(head)).collect::<Result<Vec<_>, _>>()?;
     let others = head_refs.iter().filter(|name| **name != base_ref);
     let specs = std::iter::once(&base_ref).chain(others);
-    let specs = specs.map(|name| format!("+{name}:refs/lockgate/{}", name_hash(name))).collect::<Vec<_>>();
+    let specs =
+        specs.map(|name| format!("+{name}:refs/lockgate/{}", name_hash(name))).collect::<Vec<_>>();
 
     let Connection { transport, fault } = connect(remote, Protocol::V2)?;
     let git_remote = repository
         .remote_at_without_url_rewrite(remote.url.as_str())
-        .and_then(|remote| remote.with_fetch_tags(Tags::None).with_refspecs(specs.iter().map(String::as_str), Direction::Fetch))
+        .and_then(|remote| {
+            remote
+                .with_fetch_tags(Tags::None)
+                .with_refspecs(specs.iter().map(String::as_str), Direction::Fetch)
+        })
         .map_err(|error| fault.or(error))?;
     let fetch = git_remote
         .to_connection_with_transport(transport)
@@ -71,11 +85,15 @@ fn list<T>(
 
     let map = fetch.ref_map();
     let tip_of = |name: &str| {
-        let mapping = map.mappings.iter().find(|mapping| mapping.remote.as_name().is_some_and(|n| n == name.as_bytes()))?;
+        let mapping = map
+            .mappings
+            .iter()
+            .find(|mapping| mapping.remote.as_name().is_some_and(|n| n == name.as_bytes()))?;
         mapping.remote.as_id().map(|id| CommitId(id.to_owned()))
     };
     let branches = Branches {
-        base: tip_of(&base_ref).ok_or_else(|| GitError::BaseBranchNotFound { branch: base.to_owned() })?,
+        base: tip_of(&base_ref)
+            .ok_or_else(|| GitError::BaseBranchNotFound { branch: base.to_owned() })?,
         heads: head_refs.iter().map(|name| tip_of(name)).collect(),
     };
     then(fetch, branches, &fault)
@@ -90,7 +108,8 @@ fn is_limit(error: &gix::Error) -> bool {
 /// Whether the tips, and the root folder of the base, really are there.
 pub(super) fn is_readable(repository: &gix::Repository, branches: &Branches) -> bool {
     let root = repository.find_commit(branches.base.0).and_then(|commit| Ok(commit.tree()?.id));
-    root.is_ok() && branches.heads.iter().flatten().all(|head| repository.find_commit(head.0).is_ok())
+    root.is_ok()
+        && branches.heads.iter().flatten().all(|head| repository.find_commit(head.0).is_ok())
 }
 
 pub(super) fn message(repository: &gix::Repository, id: ObjectId) -> Result<String, GitError> {
@@ -99,7 +118,10 @@ pub(super) fn message(repository: &gix::Repository, id: ObjectId) -> Result<Stri
     Ok(message.to_str_lossy().into_owned())
 }
 
-pub(super) fn parents(repository: &gix::Repository, id: ObjectId) -> Result<Vec<ObjectId>, GitError> {
+pub(super) fn parents(
+    repository: &gix::Repository,
+    id: ObjectId,
+) -> Result<Vec<ObjectId>, GitError> {
     let commit = repository.find_commit(id).map_err(GitError::damaged)?;
     Ok(commit.parent_ids().map(gix::Id::detach).collect())
 }
@@ -113,8 +135,15 @@ pub(super) fn find_trailer(
 ) -> Result<Option<CommitId>, GitError> {
     let line = format!("{key}: {value}");
     let hidden = base_old.filter(|id| repository.find_commit(*id).is_ok());
-    let newest_first = gix::revision::walk::Sorting::ByCommitTime(gix::traverse::commit::simple::CommitTimeOrder::NewestFirst);
-    let walk = repository.rev_walk([tip]).with_hidden(hidden).sorting(newest_first).all().map_err(GitError::damaged)?;
+    let newest_first = gix::revision::walk::Sorting::ByCommitTime(
+        gix::traverse::commit::simple::CommitTimeOrder::NewestFirst,
+    );
+    let walk = repository
+        .rev_walk([tip])
+        .with_hidden(hidden)
+        .sorting(newest_first)
+        .all()
+        .map_err(GitError::damaged)?;
     for step in walk.take(MAX_HISTORY) {
         let id = step.map_err(GitError::damaged)?.id;
         let message = message(repository, id)?;
@@ -126,7 +155,12 @@ pub(super) fn find_trailer(
     Ok(None)
 }
 
-pub(super) fn ahead(repository: &gix::Repository, base: ObjectId, tip: ObjectId, most: usize) -> Result<Vec<Ahead>, GitError> {
+pub(super) fn ahead(
+    repository: &gix::Repository,
+    base: ObjectId,
+    tip: ObjectId,
+    most: usize,
+) -> Result<Vec<Ahead>, GitError> {
     let walk = repository.rev_walk([tip]).with_hidden([base]).all().map_err(GitError::damaged)?;
     let commit = |id: ObjectId| Ok(Ahead { id: CommitId(id), message: message(repository, id)? });
     walk.take(most).map(|step| commit(step.map_err(GitError::damaged)?.id)).collect()

@@ -1,8 +1,8 @@
 //! Where the markers are.
 //!
-//! Trees and blobs are named by their content, so what was read once need not be read again under any commit: the index
-//! remembers, per tree, the manifests with markers below it and, per blob, which markers it mentions. A search after a
-//! fetch walks only the folders that changed.
+//! Trees and blobs are named by their content, so what was read once need not be read again under
+//! any commit: the index remembers, per tree, the manifests with markers below it and, per blob,
+//! which markers it mentions. A search after a fetch walks only the folders that changed.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -51,7 +51,8 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// What is known about trees and blobs. Grows with the history it sees and starts anew when it is too large.
+/// What is known about trees and blobs. Grows with the history it sees and starts anew when it is
+/// too large.
 #[derive(Default)]
 pub(super) struct Index {
     folders: HashMap<ObjectId, Arc<Folder>>,
@@ -131,7 +132,12 @@ pub(super) fn find(
 }
 
 impl Index {
-    fn folder(&mut self, repository: &gix::Repository, id: ObjectId, depth: usize) -> Result<Arc<Folder>, GitError> {
+    fn folder(
+        &mut self,
+        repository: &gix::Repository,
+        id: ObjectId,
+        depth: usize,
+    ) -> Result<Arc<Folder>, GitError> {
         if let Some(known) = self.folders.get(&id) {
             return Ok(Arc::clone(known));
         }
@@ -142,20 +148,32 @@ impl Index {
             let (name, id) = (entry.filename(), entry.object_id());
             let is_manifest = name.ends_with(b".yaml") || name.ends_with(b".yml");
             match entry.mode().kind() {
-                EntryKind::Tree if depth >= MAX_DEPTH => folder.odd.push((name.to_owned(), "folders are nested too deep")),
+                EntryKind::Tree if depth >= MAX_DEPTH => {
+                    folder.odd.push((name.to_owned(), "folders are nested too deep"))
+                }
                 EntryKind::Tree => {
                     let inner = self.folder(repository, id, depth + 1)?;
                     if !inner.is_empty() {
                         folder.folders.push((name.to_owned(), inner));
                     }
                 }
-                EntryKind::Blob | EntryKind::BlobExecutable if is_manifest => match self.content(repository, id)? {
-                    Content::Unmarked => {}
-                    Content::TooLarge => folder.odd.push((name.to_owned(), "the file is larger than 4 MiB")),
-                    Content::Marked(mentions) => folder.manifests.push((name.to_owned(), id, mentions)),
-                },
-                EntryKind::Link if is_manifest => folder.odd.push((name.to_owned(), "the file is a symbolic link")),
-                EntryKind::Commit if is_manifest => folder.odd.push((name.to_owned(), "the file is a submodule")),
+                EntryKind::Blob | EntryKind::BlobExecutable if is_manifest => {
+                    match self.content(repository, id)? {
+                        Content::Unmarked => {}
+                        Content::TooLarge => {
+                            folder.odd.push((name.to_owned(), "the file is larger than 4 MiB"))
+                        }
+                        Content::Marked(mentions) => {
+                            folder.manifests.push((name.to_owned(), id, mentions))
+                        }
+                    }
+                }
+                EntryKind::Link if is_manifest => {
+                    folder.odd.push((name.to_owned(), "the file is a symbolic link"))
+                }
+                EntryKind::Commit if is_manifest => {
+                    folder.odd.push((name.to_owned(), "the file is a submodule"))
+                }
                 _ => {}
             }
         }
@@ -186,7 +204,13 @@ impl Folder {
         self.manifests.is_empty() && self.odd.is_empty() && self.folders.is_empty()
     }
 
-    fn collect(&self, parent: &BString, markers: &[Marker], candidates: &mut Vec<(BString, ObjectId)>, skipped: &mut Vec<Skipped>) {
+    fn collect(
+        &self,
+        parent: &BString,
+        markers: &[Marker],
+        candidates: &mut Vec<(BString, ObjectId)>,
+        skipped: &mut Vec<Skipped>,
+    ) {
         let join = |name: &BString| {
             let mut path = parent.clone();
             if !path.is_empty() {
@@ -201,7 +225,11 @@ impl Folder {
             }
         }
         for (name, reason) in &self.odd {
-            skipped.push(Skipped { path: join(name).to_str_lossy().into_owned(), line: None, reason: (*reason).to_owned() });
+            skipped.push(Skipped {
+                path: join(name).to_str_lossy().into_owned(),
+                line: None,
+                reason: (*reason).to_owned(),
+            });
         }
         for (name, folder) in &self.folders {
             folder.collect(&join(name), markers, candidates, skipped);
@@ -213,7 +241,9 @@ impl Mention {
     fn may_be_one_of(&self, markers: &[Marker]) -> bool {
         match self {
             Self::Unclear => true,
-            Self::Clear { key, value } => markers.iter().any(|marker| marker.key() == *key && marker.value() == *value),
+            Self::Clear { key, value } => {
+                markers.iter().any(|marker| marker.key() == *key && marker.value() == *value)
+            }
         }
     }
 }
@@ -226,8 +256,10 @@ fn mentions(text: &[u8]) -> Vec<Mention> {
     let mut mentions = Vec::new();
     for key in markers::KEYS {
         for at in memchr::memmem::find_iter(text, key.as_bytes()) {
-            let mention =
-                text.get(at + key.len()..).and_then(json_value).map_or(Mention::Unclear, |value| Mention::Clear { key, value });
+            let mention = text
+                .get(at + key.len()..)
+                .and_then(json_value)
+                .map_or(Mention::Unclear, |value| Mention::Clear { key, value });
             if !mentions.contains(&mention) {
                 mentions.push(mention);
             }
@@ -236,7 +268,8 @@ fn mentions(text: &[u8]) -> Vec<Mention> {
     mentions
 }
 
-/// What follows the key of a JSON member up to the end of its string value, if that is written without escapes.
+/// What follows the key of a JSON member up to the end of its string value, if that is written
+/// without escapes.
 fn json_value(rest: &[u8]) -> Option<String> {
     let rest = rest.strip_prefix(b"\"")?.trim_ascii_start();
     let rest = rest.strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;

@@ -1,11 +1,13 @@
 //! The bare mirror of one repository.
 //!
-//! A mirror is a cache: everything in it can be had again from the remote, so nothing here is precious and healing means
-//! building anew beside it and swapping. On disk it is an ordinary bare repository; its refs are `refs/lockgate/<hash of the
-//! branch name>`, because two branches may not be able to exist side by side as files (`a` and later `a/b`).
+//! A mirror is a cache: everything in it can be had again from the remote, so nothing here is
+//! precious and healing means building anew beside it and swapping. On disk it is an ordinary bare
+//! repository; its refs are `refs/lockgate/<hash of the branch name>`, because two branches may not
+//! be able to exist side by side as files (`a` and later `a/b`).
 //!
-//! Concurrency: one lock per mirror, operations take turns. A folder of mirrors belongs to one process (the caller's data
-//! folder is locked), so lock files found at the start are leftovers of a killed process and are removed.
+//! Concurrency: one lock per mirror, operations take turns. A folder of mirrors belongs to one
+//! process (the caller's data folder is locked), so lock files found at the start are leftovers of
+//! a killed process and are removed.
 
 pub(crate) mod commit;
 mod fetch;
@@ -80,8 +82,9 @@ struct State {
 }
 
 impl Mirror {
-    /// Opens the mirror of `url` in the folder `root`, or makes an empty one. Leftovers of a killed process go away; what
-    /// does not open as a repository is replaced. Does not talk to the remote.
+    /// Opens the mirror of `url` in the folder `root`, or makes an empty one. Leftovers of a killed
+    /// process go away; what does not open as a repository is replaced. Does not talk to the
+    /// remote.
     ///
     /// # Errors
     /// [`GitError::Storage`] if the folder cannot be used.
@@ -89,11 +92,16 @@ impl Mirror {
         Self::open_limited(root, url, LARGEST_OBJECT)
     }
 
-    /// As [`Mirror::open`], with another limit for a single object than [`LARGEST_OBJECT`], in bytes.
+    /// As [`Mirror::open`], with another limit for a single object than [`LARGEST_OBJECT`], in
+    /// bytes.
     ///
     /// # Errors
     /// As [`Mirror::open`].
-    pub fn open_limited(root: &Path, url: &RemoteUrl, largest_object: u64) -> Result<Self, GitError> {
+    pub fn open_limited(
+        root: &Path,
+        url: &RemoteUrl,
+        largest_object: u64,
+    ) -> Result<Self, GitError> {
         let path = storage::folder(root, url);
         let repository = storage::open_or_create(&path, largest_object)?;
         Ok(Self {
@@ -118,14 +126,20 @@ impl Mirror {
         Ok(Tips { base: branches.base, head: branches.heads.into_iter().next().flatten() })
     }
 
-    /// Fetches the branch `base`, and those of `heads` that exist, with this remote's own credentials. One exchange with the
-    /// remote, however many there are.
+    /// Fetches the branch `base`, and those of `heads` that exist, with this remote's own
+    /// credentials. One exchange with the remote, however many there are.
     ///
-    /// A damaged or overgrown mirror is cloned anew beside the old one, which stays until the clone is complete.
+    /// A damaged or overgrown mirror is cloned anew beside the old one, which stays until the clone
+    /// is complete.
     ///
     /// # Errors
     /// [`GitError::BaseBranchNotFound`], and everything that can go wrong on the way to the remote.
-    pub fn fetch_branches(&self, remote: &Remote, base: &str, heads: &[&str]) -> Result<Branches, GitError> {
+    pub fn fetch_branches(
+        &self,
+        remote: &Remote,
+        base: &str,
+        heads: &[&str],
+    ) -> Result<Branches, GitError> {
         let mut state = self.state();
         if !state.damaged && !storage::is_overgrown(&self.path) {
             let repository = state.repository.to_thread_local();
@@ -137,7 +151,13 @@ impl Mirror {
         }
         tracing::warn!(mirror.path = %self.path.display(), "rebuilding a git mirror that is damaged or overgrown");
         let aside = storage::Aside::new(&self.path, self.largest_object)?;
-        let tips = match fetch::fetch(&aside.repository.to_thread_local(), remote, base, heads, self.largest_object) {
+        let tips = match fetch::fetch(
+            &aside.repository.to_thread_local(),
+            remote,
+            base,
+            heads,
+            self.largest_object,
+        ) {
             Ok(tips) => tips,
             Err(error) => {
                 aside.discard()?;
@@ -154,7 +174,8 @@ impl Mirror {
         Ok(tips)
     }
 
-    /// What a branch of the remote points at, with this remote's own credentials. Nothing is fetched.
+    /// What a branch of the remote points at, with this remote's own credentials. Nothing is
+    /// fetched.
     ///
     /// # Errors
     /// Those of [`Mirror::fetch_branches`].
@@ -163,8 +184,8 @@ impl Mirror {
         fetch::tip(&repository, remote, branch)
     }
 
-    /// Finds the scalars that belong to `markers` in the tree of `base`. Only files that changed since the last search
-    /// are read.
+    /// Finds the scalars that belong to `markers` in the tree of `base`. Only files that changed
+    /// since the last search are read.
     ///
     /// # Errors
     /// [`GitError::MirrorDamaged`] if an object cannot be read.
@@ -175,13 +196,19 @@ impl Mirror {
         state.noting_damage(result)
     }
 
-    /// Makes a commit on top of `base` that gives every found scalar the value its marker has for `version`. Nothing is
-    /// written to disk: the objects wait in memory for [`Mirror::push`].
+    /// Makes a commit on top of `base` that gives every found scalar the value its marker has for
+    /// `version`. Nothing is written to disk: the objects wait in memory for [`Mirror::push`].
     ///
     /// # Errors
     /// [`GitError::InvalidManifest`] if a file cannot take its value; [`GitError::SigningFailed`];
     /// [`GitError::MirrorDamaged`].
-    pub fn commit(&self, base: &CommitId, search: &Search, version: &str, meta: &CommitMeta) -> Result<CommitOutcome, GitError> {
+    pub fn commit(
+        &self,
+        base: &CommitId,
+        search: &Search,
+        version: &str,
+        meta: &CommitMeta,
+    ) -> Result<CommitOutcome, GitError> {
         let mut state = self.state();
         let repository = state.repository.to_thread_local();
         let result = commit::commit(&repository, base.0, search, version, meta);
@@ -194,13 +221,21 @@ impl Mirror {
         }
     }
 
-    /// Pushes a commit made by [`Mirror::commit`] to `branch`, if the branch still is at `expected` (None: does not exist).
-    /// A branch that is at `new` already is a success: an earlier push arrived and its answer did not.
+    /// Pushes a commit made by [`Mirror::commit`] to `branch`, if the branch still is at `expected`
+    /// (None: does not exist). A branch that is at `new` already is a success: an earlier push
+    /// arrived and its answer did not.
     ///
     /// # Errors
-    /// [`GitError::PushRace`] if the branch moved; [`GitError::PushRejected`] if the server refuses;
-    /// [`GitError::MirrorDamaged`] if the commit's objects are no longer at hand (make it again).
-    pub fn push(&self, remote: &Remote, branch: &str, expected: Option<&CommitId>, new: &CommitId) -> Result<(), GitError> {
+    /// [`GitError::PushRace`] if the branch moved; [`GitError::PushRejected`] if the server
+    /// refuses; [`GitError::MirrorDamaged`] if the commit's objects are no longer at hand (make it
+    /// again).
+    pub fn push(
+        &self,
+        remote: &Remote,
+        branch: &str,
+        expected: Option<&CommitId>,
+        new: &CommitId,
+    ) -> Result<(), GitError> {
         let mut state = self.state();
         let objects = state.prepared.get(new).map(Vec::as_slice);
         push::push(remote, branch, expected.map(|id| id.0), new.0, objects)?;
@@ -220,8 +255,9 @@ impl Mirror {
         state.noting_damage(result)
     }
 
-    /// The newest commit that `tip` reaches and `base_old` does not, whose last paragraph has the line `key: value`.
-    /// `base_old` may be gone or be no ancestor (a force-pushed branch); at most the last 10,000 commits are looked at.
+    /// The newest commit that `tip` reaches and `base_old` does not, whose last paragraph has the
+    /// line `key: value`. `base_old` may be gone or be no ancestor (a force-pushed branch); at most
+    /// the last 10,000 commits are looked at.
     ///
     /// # Errors
     /// [`GitError::MirrorDamaged`] if the history cannot be read.
@@ -238,35 +274,53 @@ impl Mirror {
         state.noting_damage(result)
     }
 
-    /// Commits that `tip` reaches and `base` does not, newest first, at most `most`. None: `base` has all of them.
+    /// Commits that `tip` reaches and `base` does not, newest first, at most `most`. None: `base`
+    /// has all of them.
     ///
     /// # Errors
     /// [`GitError::MirrorDamaged`] if the history cannot be read.
-    pub fn ahead(&self, base: &CommitId, tip: &CommitId, most: usize) -> Result<Vec<Ahead>, GitError> {
+    pub fn ahead(
+        &self,
+        base: &CommitId,
+        tip: &CommitId,
+        most: usize,
+    ) -> Result<Vec<Ahead>, GitError> {
         let mut state = self.state();
         let repository = state.repository.to_thread_local();
         let result = fetch::ahead(&repository, base.0, tip.0, most);
         state.noting_damage(result)
     }
 
-    /// Whether a commit is its only parent with every scalar of `markers` set as [`Mirror::commit`] does for `version`, and nothing
-    /// else. Who committed it, and when, does not matter: a rebase keeps it so, an amendment does not.
+    /// Whether a commit is its only parent with every scalar of `markers` set as [`Mirror::commit`]
+    /// does for `version`, and nothing else. Who committed it, and when, does not matter: a rebase
+    /// keeps it so, an amendment does not.
     ///
     /// # Errors
     /// [`GitError::MirrorDamaged`] if an object cannot be read.
-    pub fn is_edit(&self, commit: &CommitId, markers: &[Marker], version: &str) -> Result<bool, GitError> {
+    pub fn is_edit(
+        &self,
+        commit: &CommitId,
+        markers: &[Marker],
+        version: &str,
+    ) -> Result<bool, GitError> {
         self.is_edit_of(commit, markers, version, |parents| match parents {
             [parent] => Some(*parent),
             _ => None,
         })
     }
 
-    /// Whether a commit merges a second parent into a branch and is that parent with every scalar of `markers` set, and nothing else:
-    /// what a forge makes of an edit when it updates its branch from the base branch. The first parent does not matter.
+    /// Whether a commit merges a second parent into a branch and is that parent with every scalar
+    /// of `markers` set, and nothing else: what a forge makes of an edit when it updates its branch
+    /// from the base branch. The first parent does not matter.
     ///
     /// # Errors
     /// As [`Mirror::is_edit`].
-    pub fn is_edit_with_update(&self, commit: &CommitId, markers: &[Marker], version: &str) -> Result<bool, GitError> {
+    pub fn is_edit_with_update(
+        &self,
+        commit: &CommitId,
+        markers: &[Marker],
+        version: &str,
+    ) -> Result<bool, GitError> {
         self.is_edit_of(commit, markers, version, |parents| match parents {
             [_, merged] => Some(*merged),
             _ => None,
@@ -347,8 +401,9 @@ impl fmt::Debug for Mirror {
     }
 }
 
-/// The largest object that is taken into memory, in bytes: a repository with a larger one is refused. Manifests are a thousand times
-/// smaller; what is larger than this belongs into Git LFS, whose pointers are small.
+/// The largest object that is taken into memory, in bytes: a repository with a larger one is
+/// refused. Manifests are a thousand times smaller; what is larger than this belongs into Git LFS,
+/// whose pointers are small.
 pub const LARGEST_OBJECT: u64 = 256 * 1024 * 1024;
 /// Commits that may wait for their push at the same time.
 const MAX_PREPARED: usize = 64;

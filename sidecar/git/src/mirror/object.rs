@@ -19,7 +19,8 @@ pub(super) struct NewObject {
 
 impl NewObject {
     pub fn new(kind: Kind, data: Vec<u8>) -> Result<Self, GitError> {
-        let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, &data).map_err(GitError::damaged)?;
+        let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, &data)
+            .map_err(GitError::damaged)?;
         Ok(Self { id, kind, data })
     }
 }

@@ -1,8 +1,8 @@
 //! Pushing one branch: git's receive-pack protocol, which gix does not have yet.
 //!
-//! The server advertises its refs; if the branch is not where it is expected to be, nothing is sent. Otherwise one command
-//! `old new ref` goes out with a pack of the new objects, and the server itself compares and swaps: of two pushers with the
-//! same `old`, one gets `ng`.
+//! The server advertises its refs; if the branch is not where it is expected to be, nothing is
+//! sent. Otherwise one command `old new ref` goes out with a pack of the new objects, and the
+//! server itself compares and swaps: of two pushers with the same `old`, one gets `ng`.
 
 use std::io::{Read, Write};
 
@@ -41,7 +41,8 @@ pub(super) fn push(
     packet(&mut request, format!("{old} {new} {reference}\0{}", server.wanted).as_bytes());
     request.extend_from_slice(b"0000");
     request.extend(pack(objects)?);
-    let report = exchange(&mut *transport, &request, server.side_band).map_err(|error| fault.or(error))?;
+    let report =
+        exchange(&mut *transport, &request, server.side_band).map_err(|error| fault.or(error))?;
     judge(&report, branch, &reference, &fault)
 }
 
@@ -53,11 +54,17 @@ struct Server {
     side_band: bool,
 }
 
-fn handshake(transport: &mut (dyn Transport + Send), reference: &str, fault: &Fault) -> Result<Server, GitError> {
-    let response = transport.handshake(Service::ReceivePack, &[]).map_err(|error| fault.or(error))?;
+fn handshake(
+    transport: &mut (dyn Transport + Send),
+    reference: &str,
+    fault: &Fault,
+) -> Result<Server, GitError> {
+    let response =
+        transport.handshake(Service::ReceivePack, &[]).map_err(|error| fault.or(error))?;
     let capabilities = response.capabilities;
     let mut current = None;
-    let mut refs = response.refs.ok_or_else(|| fault.or("the server offers no branches to push to"))?;
+    let mut refs =
+        response.refs.ok_or_else(|| fault.or("the server offers no branches to push to"))?;
     while let Some(line) = refs.readline() {
         let line = line.map_err(|error| fault.or(error))?.map_err(|error| fault.or(error))?;
         let PacketLineRef::Data(data) = line else { break };
@@ -70,7 +77,9 @@ fn handshake(transport: &mut (dyn Transport + Send), reference: &str, fault: &Fa
     }
     drop(refs);
     if value_of(&capabilities, "report-status").is_none() {
-        return Err(GitError::Protocol { detail: "the server does not report the result of a push".to_owned() });
+        return Err(GitError::Protocol {
+            detail: "the server does not report the result of a push".to_owned(),
+        });
     }
     let side_band = value_of(&capabilities, "side-band-64k").is_some();
     let mut wanted = String::from(" report-status");
@@ -93,16 +102,23 @@ fn value_of(capabilities: &Capabilities, name: &str) -> Option<String> {
     Some(capability.value().map(|value| value.to_str_lossy().into_owned()).unwrap_or_default())
 }
 
-/// Sends the request and returns the packet lines of the report, and the last message of the server's hooks.
-fn exchange(transport: &mut (dyn Transport + Send), request: &[u8], side_band: bool) -> Result<Report, client::Error> {
-    let (mut writer, mut reader) = transport.request(WriteMode::Binary, MessageKind::Flush, false)?.into_parts();
+/// Sends the request and returns the packet lines of the report, and the last message of the
+/// server's hooks.
+fn exchange(
+    transport: &mut (dyn Transport + Send),
+    request: &[u8],
+    side_band: bool,
+) -> Result<Report, client::Error> {
+    let (mut writer, mut reader) =
+        transport.request(WriteMode::Binary, MessageKind::Flush, false)?.into_parts();
     // A server that refuses early closes its end; what it says is worth more than the broken pipe.
     let written = writer.write_all(request).and_then(|()| writer.flush());
     drop(writer);
     let mut report = Report::default();
     let mut nested = Vec::new();
     while let Some(line) = reader.readline() {
-        let line = line?.map_err(|error| client::Error::Io(std::io::Error::other(error.to_string())))?;
+        let line =
+            line?.map_err(|error| client::Error::Io(std::io::Error::other(error.to_string())))?;
         let PacketLineRef::Data(data) = line else { break };
         match (side_band, data.split_first()) {
             (true, Some((1, rest))) => nested.extend_from_slice(rest),
@@ -131,7 +147,8 @@ struct Report {
 impl Report {
     fn note(&mut self, text: &str) {
         // Gitea and GitLab put a message between lines that say nothing: `error:`, `=====`.
-        let says_something = |line: &String| line.trim_start_matches("error:").contains(char::is_alphanumeric);
+        let says_something =
+            |line: &String| line.trim_start_matches("error:").contains(char::is_alphanumeric);
         for line in text.lines().map(first_line).filter(says_something) {
             if self.said.len() < 500 {
                 if !self.said.is_empty() {
@@ -152,7 +169,9 @@ fn judge(report: &Report, branch: &str, reference: &str, fault: &Fault) -> Resul
             if name.split(' ').next() == Some(reference) && unpacked == Some("ok") {
                 return Ok(());
             }
-        } else if let Some(reason) = line.strip_prefix("ng ").and_then(|rest| rest.strip_prefix(reference)) {
+        } else if let Some(reason) =
+            line.strip_prefix("ng ").and_then(|rest| rest.strip_prefix(reference))
+        {
             return Err(refusal(branch, reason.trim(), unpacked, &report.said));
         }
     }
@@ -180,7 +199,9 @@ fn refusal(branch: &str, reason: &str, unpacked: Option<&str>, said: &str) -> Gi
     }
     if unpacked.is_some_and(|result| result != "ok") {
         // A full disk or a missing parent on the server: later it may work.
-        return GitError::Protocol { detail: first_line(&format!("the server could not unpack the commit: {reason} {said}")) };
+        return GitError::Protocol {
+            detail: first_line(&format!("the server could not unpack the commit: {reason} {said}")),
+        };
     }
     let reason = if said.is_empty() { reason.to_owned() } else { format!("{reason} ({said})") };
     GitError::PushRejected { branch: branch.to_owned(), reason }
@@ -195,8 +216,11 @@ fn packet(out: &mut Vec<u8>, data: &[u8]) {
 fn unpacket(mut bytes: &[u8]) -> Vec<String> {
     let mut lines = Vec::new();
     while let Some((length, rest)) = bytes.split_at_checked(4) {
-        let length = std::str::from_utf8(length).ok().and_then(|hex| usize::from_str_radix(hex, 16).ok());
-        let Some((line, rest)) = length.and_then(|length| length.checked_sub(4)).and_then(|n| rest.split_at_checked(n)) else {
+        let length =
+            std::str::from_utf8(length).ok().and_then(|hex| usize::from_str_radix(hex, 16).ok());
+        let Some((line, rest)) =
+            length.and_then(|length| length.checked_sub(4)).and_then(|n| rest.split_at_checked(n))
+        else {
             break;
         };
         lines.push(line.trim_end().to_str_lossy().into_owned());
@@ -241,16 +265,33 @@ mod tests {
         ] {
             let line = format!("ng refs/heads/b {reason}");
             let error = judged(&["unpack ok", &line], "").unwrap_err();
-            let as_expected =
-                if race { matches!(error, GitError::PushRace { .. }) } else { matches!(error, GitError::PushRejected { .. }) };
+            let as_expected = if race {
+                matches!(error, GitError::PushRace { .. })
+            } else {
+                matches!(error, GitError::PushRejected { .. })
+            };
             assert!(as_expected, "{reason}: {error:?}");
         }
-        let full = judged(&["unpack unable to create temporary file", "ng refs/heads/b unpacker error"], "").unwrap_err();
+        let full = judged(
+            &["unpack unable to create temporary file", "ng refs/heads/b unpacker error"],
+            "",
+        )
+        .unwrap_err();
         assert!(full.is_passing());
-        let said = judged(&["unpack ok", "ng refs/heads/b pre-receive hook declined"], "GH006: Protected\nbranch").unwrap_err();
+        let said = judged(
+            &["unpack ok", "ng refs/heads/b pre-receive hook declined"],
+            "GH006: Protected\nbranch",
+        )
+        .unwrap_err();
         assert!(said.to_string().contains("GH006: Protected; branch"), "{said}");
         let framed = "error:\nerror: User permission denied for writing.\nerror:\n=====\n\n";
-        let said = judged(&["unpack ok", "ng refs/heads/b pre-receive hook declined"], framed).unwrap_err();
-        assert!(said.to_string().ends_with("pre-receive hook declined (error: User permission denied for writing.)"), "{said}");
+        let said = judged(&["unpack ok", "ng refs/heads/b pre-receive hook declined"], framed)
+            .unwrap_err();
+        assert!(
+            said.to_string().ends_with(
+                "pre-receive hook declined (error: User permission denied for writing.)"
+            ),
+            "{said}"
+        );
     }
 }

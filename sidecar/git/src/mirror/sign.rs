@@ -20,17 +20,29 @@ pub(super) fn sign(key: &SigningKey, payload: &[u8]) -> Result<String, GitError>
         }
         SigningKey::Gpg(id) => {
             let mut command = Command::new("gpg");
-            command.args(["--batch", "--no-tty", "--pinentry-mode", "error", "--detach-sign", "--armor", "--local-user", id]);
+            command.args([
+                "--batch",
+                "--no-tty",
+                "--pinentry-mode",
+                "error",
+                "--detach-sign",
+                "--armor",
+                "--local-user",
+                id,
+            ]);
             command
         }
     };
     let program = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child =
-        command.spawn().map_err(|error| GitError::ProgramMissing { program: program.clone(), detail: error.to_string() })?;
+    let mut child = command.spawn().map_err(|error| GitError::ProgramMissing {
+        program: program.clone(),
+        detail: error.to_string(),
+    })?;
     let failed = |detail: &str| GitError::SigningFailed { detail: format!("{program}: {detail}") };
-    // A commit is far smaller than a pipe's buffer, and so is a signature: no reader is needed while it runs. A program
-    // that ends early breaks the pipe; what it says then is the better message.
+    // A commit is far smaller than a pipe's buffer, and so is a signature: no reader is needed
+    // while it runs. A program that ends early breaks the pipe; what it says then is the better
+    // message.
     if let Some(mut stdin) = child.stdin.take() {
         drop(stdin.write_all(payload));
     }

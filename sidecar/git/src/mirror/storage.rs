@@ -27,7 +27,9 @@ pub(super) fn folder(root: &Path, url: &RemoteUrl) -> PathBuf {
 pub(super) fn name_hash(text: &str) -> String {
     let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
     hasher.update(text.as_bytes());
-    hasher.try_finalize().map_or_else(|_| String::from("0"), |id| id.to_hex_with_len(20).to_string())
+    hasher
+        .try_finalize()
+        .map_or_else(|_| String::from("0"), |id| id.to_hex_with_len(20).to_string())
 }
 
 /// Opens the repository at `path` after removing leftovers; replaces what does not open.
@@ -38,7 +40,8 @@ pub(super) fn open_or_create(path: &Path, largest: u64) -> Result<ThreadSafeRepo
     if !path.is_dir() {
         remove(path)?;
     } else {
-        remove_leftovers(path).map_err(|error| GitError::storage("removing leftovers in the mirror", &error))?;
+        remove_leftovers(path)
+            .map_err(|error| GitError::storage("removing leftovers in the mirror", &error))?;
         match open(path, largest) {
             Ok(repository) => return Ok(repository),
             Err(error) => {
@@ -76,7 +79,8 @@ impl Aside {
         remove(&beside(&self.path, "new"))
     }
 
-    /// Puts the new repository in the mirror's place. Killed in between, there is no mirror and the next start makes one.
+    /// Puts the new repository in the mirror's place. Killed in between, there is no mirror and the
+    /// next start makes one.
     pub fn swap(self) -> Result<ThreadSafeRepository, GitError> {
         let (new, old) = (beside(&self.path, "new"), beside(&self.path, "old"));
         drop(self.repository);
@@ -89,15 +93,23 @@ impl Aside {
 }
 
 fn create(path: &Path, largest: u64) -> Result<ThreadSafeRepository, GitError> {
-    let failed = |error: &dyn std::fmt::Display| GitError::Storage { detail: format!("making {}: {error}", path.display()) };
+    let failed = |error: &dyn std::fmt::Display| GitError::Storage {
+        detail: format!("making {}: {error}", path.display()),
+    };
     fs::create_dir_all(path).map_err(|error| failed(&error))?;
-    let create = gix::create::Options { destination_must_be_empty: Some(true), ..gix::create::Options::default() };
-    ThreadSafeRepository::init_opts(path, gix::create::Kind::Bare, create, options(largest)).map_err(|error| failed(&error))?;
+    let create = gix::create::Options {
+        destination_must_be_empty: Some(true),
+        ..gix::create::Options::default()
+    };
+    ThreadSafeRepository::init_opts(path, gix::create::Kind::Bare, create, options(largest))
+        .map_err(|error| failed(&error))?;
     open(path, largest)
 }
 
 fn open(path: &Path, largest: u64) -> Result<ThreadSafeRepository, GitError> {
-    let repository = options(largest).open(path).map_err(|error| GitError::damaged(format!("{}: {error}", path.display())))?;
+    let repository = options(largest)
+        .open(path)
+        .map_err(|error| GitError::damaged(format!("{}: {error}", path.display())))?;
     let local = repository.to_thread_local();
     if local.object_hash() != gix::hash::Kind::Sha1 {
         return Err(GitError::damaged("not a sha1 repository"));

@@ -1,16 +1,18 @@
 //! Smart HTTP for gix over a blocking reqwest client.
 //!
-//! Own instead of gix's: credentials go out with the first request and to no other origin, a redirect is followed only
-//! within the origin, CA and proxy come from the Secret, and every failure is kept as a typed [`Fault`]. Requests are sent
-//! when the response is first read; what we send is small (negotiation, or the pack of one commit), so it is collected
-//! in memory.
+//! Own instead of gix's: credentials go out with the first request and to no other origin, a
+//! redirect is followed only within the origin, CA and proxy come from the Secret, and every
+//! failure is kept as a typed [`Fault`]. Requests are sent when the response is first read; what we
+//! send is small (negotiation, or the pack of one commit), so it is collected in memory.
 
 use std::any::Any;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
-use gix::protocol::transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
+use gix::protocol::transport::client::blocking_io::http::{
+    GetResponse, Http, PostBodyDataKind, PostResponse,
+};
 use reqwest::StatusCode;
 use reqwest::blocking as rq;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
@@ -31,24 +33,41 @@ pub(super) struct Client {
 
 impl Client {
     pub fn new(remote: &Remote, fault: Fault) -> Result<Self, GitError> {
-        let mut builder = rq::Client::builder().connect_timeout(CONNECT).timeout(SILENCE).redirect(Policy::custom(|attempt| {
-            let same_origin = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-            if same_origin && attempt.previous().len() < 5 { attempt.follow() } else { attempt.stop() }
-        }));
+        let mut builder = rq::Client::builder().connect_timeout(CONNECT).timeout(SILENCE).redirect(
+            Policy::custom(|attempt| {
+                let same_origin = attempt
+                    .previous()
+                    .first()
+                    .is_some_and(|first| first.origin() == attempt.url().origin());
+                if same_origin && attempt.previous().len() < 5 {
+                    attempt.follow()
+                } else {
+                    attempt.stop()
+                }
+            }),
+        );
         if let Some(pem) = &remote.ca {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| unusable("caFile holds no certificate"))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|_| unusable("caFile holds no certificate"))?;
             if certificates.is_empty() {
                 return Err(unusable("caFile holds no certificate"));
             }
             builder = builder.tls_certs_merge(certificates);
         }
         if let Some(proxy) = &remote.proxy {
-            let address = std::str::from_utf8(proxy.bytes()).map_err(|_| unusable("proxy is not an address"))?;
-            let proxy = reqwest::Proxy::all(address.trim()).map_err(|_| unusable("proxy is not an address"))?;
+            let address = std::str::from_utf8(proxy.bytes())
+                .map_err(|_| unusable("proxy is not an address"))?;
+            let proxy = reqwest::Proxy::all(address.trim())
+                .map_err(|_| unusable("proxy is not an address"))?;
             builder = builder.proxy(proxy);
         }
         let client = builder.build().map_err(|error| unusable(&first_line(&error.to_string())))?;
-        Ok(Self { client, authorization: authorization(remote)?, fault, redirected: Arc::default() })
+        Ok(Self {
+            client,
+            authorization: authorization(remote)?,
+            fault,
+            redirected: Arc::default(),
+        })
     }
 
     fn exchange(
@@ -89,7 +108,10 @@ impl Http for Client {
         headers: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> gix::Result<GetResponse<Self::Headers, Self::ResponseBody>> {
         let shared = self.exchange(self.client.get(url), base_url, url, headers);
-        Ok(GetResponse { headers: Headers::new(&shared), body: BufReader::with_capacity(BUFFER, Body(shared)) })
+        Ok(GetResponse {
+            headers: Headers::new(&shared),
+            body: BufReader::with_capacity(BUFFER, Body(shared)),
+        })
     }
 
     fn post(
@@ -174,7 +196,9 @@ impl Headers {
             let mut exchange = lock(&self.shared.0);
             let headers = exchange.response()?.headers();
             let mut text = b"content-type: ".to_vec();
-            text.extend_from_slice(headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes));
+            text.extend_from_slice(
+                headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes),
+            );
             text.push(b'\n');
             self.text = Some(Cursor::new(text));
         }
@@ -207,7 +231,10 @@ impl Read for Body {
         let mut exchange = lock(&self.0.0);
         exchange.response()?.read(buffer).map_err(|error| {
             let timed_out = error.kind() == io::ErrorKind::TimedOut
-                || error.get_ref().and_then(|e| e.downcast_ref::<reqwest::Error>()).is_some_and(reqwest::Error::is_timeout);
+                || error
+                    .get_ref()
+                    .and_then(|e| e.downcast_ref::<reqwest::Error>())
+                    .is_some_and(reqwest::Error::is_timeout);
             exchange.fail(if timed_out {
                 GitError::TimedOut
             } else {
@@ -234,22 +261,28 @@ fn authorization(remote: &Remote) -> Result<Option<HeaderValue>, GitError> {
     let (username, password) = match &remote.credentials {
         Credentials::None => return Ok(None),
         Credentials::Basic { username, password } => (username.as_str(), password),
-        Credentials::Token(token) if remote.url.path.contains("/scm/") => return header_value("Bearer ", token.bytes()).map(Some),
+        Credentials::Token(token) if remote.url.path.contains("/scm/") => {
+            return header_value("Bearer ", token.bytes()).map(Some);
+        }
         Credentials::Token(token) if remote.url.host().contains("gitlab") => ("oauth2", token),
         Credentials::Token(token) => ("x-access-token", token),
-        Credentials::Ssh { .. } => return Err(unusable("the Secret has an ssh identity, the address is not an ssh one")),
+        Credentials::Ssh { .. } => {
+            return Err(unusable("the Secret has an ssh identity, the address is not an ssh one"));
+        }
     };
     let mut plain = Zeroizing::new(Vec::with_capacity(username.len() + password.bytes().len() + 1));
     plain.extend_from_slice(username.as_bytes());
     plain.push(b':');
     plain.extend_from_slice(password.bytes());
-    let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(plain.as_slice()));
+    let encoded =
+        Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(plain.as_slice()));
     header_value("Basic ", encoded.as_bytes()).map(Some)
 }
 
 fn header_value(scheme: &str, secret: &[u8]) -> Result<HeaderValue, GitError> {
     let text = Zeroizing::new([scheme.as_bytes(), secret].concat());
-    let mut value = HeaderValue::from_bytes(&text).map_err(|_| unusable("the credentials cannot be sent"))?;
+    let mut value =
+        HeaderValue::from_bytes(&text).map_err(|_| unusable("the credentials cannot be sent"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -260,16 +293,25 @@ fn accepted(response: rq::Response) -> Result<rq::Response, GitError> {
     match status {
         StatusCode::OK => Ok(response),
         StatusCode::UNAUTHORIZED => Err(GitError::AuthenticationFailed),
-        StatusCode::FORBIDDEN => {
-            Err(GitError::PermissionDenied { repository: without_credentials(response.url()), detail: refusal(response) })
-        }
+        StatusCode::FORBIDDEN => Err(GitError::PermissionDenied {
+            repository: without_credentials(response.url()),
+            detail: refusal(response),
+        }),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(GitError::RepositoryNotFound),
         StatusCode::REQUEST_TIMEOUT => Err(GitError::TimedOut),
-        status if status.is_redirection() => Err(GitError::Redirected { to: redirect_target(&response) }),
-        status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => Err(GitError::Busy {
-            status: status.as_u16(),
-            retry_after: response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()),
-        }),
+        status if status.is_redirection() => {
+            Err(GitError::Redirected { to: redirect_target(&response) })
+        }
+        status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+            Err(GitError::Busy {
+                status: status.as_u16(),
+                retry_after: response
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|v| v.to_str().ok())
+                    .and_then(|v| v.parse().ok()),
+            })
+        }
         status => Err(GitError::Protocol { detail: format!("HTTP status {}", status.as_u16()) }),
     }
 }
@@ -286,15 +328,22 @@ fn redirect_target(response: &rq::Response) -> String {
 /// Scheme, host and path of a repository, of which `url` is a service.
 fn without_credentials(url: &reqwest::Url) -> String {
     let services = ["/info/refs", "/git-upload-pack", "/git-receive-pack"];
-    let path = services.iter().find_map(|service| url.path().strip_suffix(service)).unwrap_or(url.path());
+    let path =
+        services.iter().find_map(|service| url.path().strip_suffix(service)).unwrap_or(url.path());
     first_line(&format!("{}{path}", url.origin().ascii_serialization()))
 }
 
 /// Why the server refuses, if it says so in words and not with a page.
 fn refusal(response: rq::Response) -> String {
-    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let mut bytes = Vec::new();
-    if content_type.starts_with("text/plain") && response.take(LONGEST_REFUSAL).read_to_end(&mut bytes).is_err() {
+    if content_type.starts_with("text/plain")
+        && response.take(LONGEST_REFUSAL).read_to_end(&mut bytes).is_err()
+    {
         bytes.clear();
     }
     let words = first_line(&String::from_utf8_lossy(&bytes));
@@ -305,8 +354,8 @@ fn network_fault(error: &reqwest::Error) -> GitError {
     if error.is_timeout() {
         return GitError::TimedOut;
     }
-    // The innermost cause says most ("connection refused", "invalid peer certificate: UnknownIssuer"); the outer ones repeat
-    // the address.
+    // The innermost cause says most ("connection refused", "invalid peer certificate:
+    // UnknownIssuer"); the outer ones repeat the address.
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -1,7 +1,9 @@
-//! How bytes get to a repository and back: git's own smart protocol over HTTP, ssh, or a local process.
+//! How bytes get to a repository and back: git's own smart protocol over HTTP, ssh, or a local
+//! process.
 //!
-//! Both kinds implement gix's `Transport`, so fetch and push are the same code for every address. What went wrong is kept
-//! in a [`Fault`] beside the transport, because gix reports most failures as text.
+//! Both kinds implement gix's `Transport`, so fetch and push are the same code for every address.
+//! What went wrong is kept in a [`Fault`] beside the transport, because gix reports most failures
+//! as text.
 
 mod http;
 mod process;
@@ -42,7 +44,8 @@ impl Fault {
 
     /// Our own account of the failure if there is one, else what the library said.
     pub fn or(&self, otherwise: impl std::fmt::Display) -> GitError {
-        self.take().unwrap_or_else(|| GitError::Protocol { detail: first_line(&otherwise.to_string()) })
+        self.take()
+            .unwrap_or_else(|| GitError::Protocol { detail: first_line(&otherwise.to_string()) })
     }
 }
 
@@ -62,7 +65,9 @@ pub(crate) fn connect(remote: &Remote, version: Protocol) -> Result<Connection, 
             let exchange = http::Client::new(remote, fault.clone())?;
             Box::new(client::blocking_io::http::connect_http(exchange, url, version, false))
         }
-        Scheme::Ssh | Scheme::File => Box::new(process::Process::new(remote, version, fault.clone())?),
+        Scheme::Ssh | Scheme::File => {
+            Box::new(process::Process::new(remote, version, fault.clone())?)
+        }
     };
     let transport = Box::new(Sha1Only { inner: transport, fault: fault.clone() });
     Ok(Connection { transport, fault })
@@ -117,7 +122,8 @@ impl Transport for Sha1Only {
     }
 }
 
-/// The first line of what a program or library said, of bearable length and without control characters.
+/// The first line of what a program or library said, of bearable length and without control
+/// characters.
 pub(crate) fn first_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(300).collect()

@@ -1,8 +1,10 @@
-//! git's protocol over the pipes of a process: `ssh` for remote repositories, `git` itself for local ones.
+//! git's protocol over the pipes of a process: `ssh` for remote repositories, `git` itself for
+//! local ones.
 //!
-//! Programs are started by argument list, never through a shell; options end with `--` before anything from an address.
-//! ssh trusts the given `known_hosts` only, asks nothing, reads no configuration of the user, and gets its key from a
-//! private temporary file that is gone when the connection is. A process that outlives its time is killed.
+//! Programs are started by argument list, never through a shell; options end with `--` before
+//! anything from an address. ssh trusts the given `known_hosts` only, asks nothing, reads no
+//! configuration of the user, and gets its key from a private temporary file that is gone when the
+//! connection is. A process that outlives its time is killed.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -67,7 +69,11 @@ impl Process {
                         return Err(unusable("ssh needs both identity and known_hosts"));
                     }
                 }
-                _ => return Err(unusable("an ssh address needs identity and known_hosts in the Secret")),
+                _ => {
+                    return Err(unusable(
+                        "an ssh address needs identity and known_hosts in the Secret",
+                    ));
+                }
             }
         }
         Ok(Self { remote: remote.clone(), version, fault, running: None })
@@ -76,7 +82,10 @@ impl Process {
     fn start(&self, service: Service) -> Result<Running, GitError> {
         let secrets = match &self.remote.credentials {
             Credentials::Ssh { identity, known_hosts } if self.remote.url.scheme == Scheme::Ssh => {
-                Some(secret_files(identity.bytes(), known_hosts).map_err(|e| GitError::storage("temporary ssh files", &e))?)
+                Some(
+                    secret_files(identity.bytes(), known_hosts)
+                        .map_err(|e| GitError::storage("temporary ssh files", &e))?,
+                )
             }
             _ => None,
         };
@@ -98,7 +107,9 @@ impl Process {
             program: command.get_program().to_string_lossy().into_owned(),
             detail: error.to_string(),
         })?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
             return Err(GitError::Unreachable { detail: "the process has no pipes".to_owned() });
         };
         let said = collect(stderr);
@@ -107,7 +118,15 @@ impl Process {
         let pipe = Pipe { stdout, said, fault: self.fault.clone(), read_any: false };
         let path = self.remote.url.path.as_str();
         Ok(Running {
-            connection: Connection::new(pipe, stdin, self.version, path, None::<(String, _)>, ConnectMode::Process, false),
+            connection: Connection::new(
+                pipe,
+                stdin,
+                self.version,
+                path,
+                None::<(String, _)>,
+                ConnectMode::Process,
+                false,
+            ),
             child,
             _alive: alive,
             _secrets: secrets,
@@ -143,7 +162,12 @@ impl Transport for Process {
         self.running.insert(running).connection.handshake(service, parameters)
     }
 
-    fn request(&mut self, write_mode: WriteMode, on_into_read: MessageKind, trace: bool) -> Result<RequestWriter<'_>, Error> {
+    fn request(
+        &mut self,
+        write_mode: WriteMode,
+        on_into_read: MessageKind,
+        trace: bool,
+    ) -> Result<RequestWriter<'_>, Error> {
         let running = self.running.as_mut().ok_or(Error::MissingHandshake)?;
         running.connection.request(write_mode, on_into_read, trace)
     }
@@ -248,8 +272,8 @@ fn ssh_command(remote: &Remote, service: Service, secrets: &Path) -> Command {
     if let Some(user) = &remote.url.user {
         command.arg(format!("-l{user}"));
     }
-    // The other side's login shell reads one string: the path in single quotes. Addresses with a quote in them are refused
-    // when they are parsed.
+    // The other side's login shell reads one string: the path in single quotes. Addresses with a
+    // quote in them are refused when they are parsed.
     let host = remote.url.host.trim_matches(['[', ']']);
     command.args(["--", host]).arg(format!("{} '{}'", service.as_str(), remote.url.path));
     command
@@ -269,7 +293,8 @@ fn secret_files(identity: &[u8], known_hosts: &[u8]) -> std::io::Result<tempfile
     let folder = tempfile::Builder::new().prefix("lockgate-ssh-").tempdir()?;
     let write = |name: &str, bytes: &[u8]| -> std::io::Result<()> {
         let path = folder.path().join(name);
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(bytes)?;
         // OpenSSH refuses a key without its last line break; YAML block scalars may have lost it.
         if !bytes.ends_with(b"\n") { file.write_all(b"\n") } else { Ok(()) }
@@ -283,7 +308,10 @@ fn secret_files(identity: &[u8], known_hosts: &[u8]) -> std::io::Result<tempfile
 fn classify(said: &str, answered: bool) -> Option<GitError> {
     let lower = said.to_ascii_lowercase();
     let has = |text: &str| lower.contains(text);
-    if has("host key verification failed") || has("host key is known") || has("remote host identification has changed") {
+    if has("host key verification failed")
+        || has("host key is known")
+        || has("remote host identification has changed")
+    {
         return Some(GitError::HostKeyRejected);
     }
     if has("permission denied")
@@ -305,10 +333,16 @@ fn classify(said: &str, answered: bool) -> Option<GitError> {
         return Some(GitError::TimedOut);
     }
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let line = lines.clone().find(|line| line.starts_with("fatal:")).or_else(|| lines.next_back()).map(first_line);
+    let line = lines
+        .clone()
+        .find(|line| line.starts_with("fatal:"))
+        .or_else(|| lines.next_back())
+        .map(first_line);
     match line {
         Some(detail) => Some(GitError::Unreachable { detail }),
-        None if !answered => Some(GitError::Unreachable { detail: "the connection ended without an answer".to_owned() }),
+        None if !answered => Some(GitError::Unreachable {
+            detail: "the connection ended without an answer".to_owned(),
+        }),
         None => None,
     }
 }

@@ -3,7 +3,10 @@
 use super::*;
 
 fn open() -> AddressPolicy {
-    AddressPolicy { allow_insecure: vec!["http://127.0.0.1".to_owned(), "file:///".to_owned()], allowed_hosts: Vec::new() }
+    AddressPolicy {
+        allow_insecure: vec!["http://127.0.0.1".to_owned(), "file:///".to_owned()],
+        allowed_hosts: Vec::new(),
+    }
 }
 
 #[test]
@@ -80,13 +83,29 @@ fn a_password_is_never_repeated_in_the_error() {
 #[test]
 fn insecure_prefixes_end_at_a_segment() {
     let policy = AddressPolicy {
-        allow_insecure: vec!["file:///srv/git".to_owned(), "http://127.0.0.1".to_owned(), "http://h/a".to_owned()],
+        allow_insecure: vec![
+            "file:///srv/git".to_owned(),
+            "http://127.0.0.1".to_owned(),
+            "http://h/a".to_owned(),
+        ],
         allowed_hosts: Vec::new(),
     };
-    for ok in ["file:///srv/git", "file:///srv/git/a", "http://127.0.0.1/a", "http://127.0.0.1:81/a", "http://h/a/b"] {
+    for ok in [
+        "file:///srv/git",
+        "file:///srv/git/a",
+        "http://127.0.0.1/a",
+        "http://127.0.0.1:81/a",
+        "http://h/a/b",
+    ] {
         assert!(RemoteUrl::parse(ok, &policy).is_ok(), "{ok}");
     }
-    for bad in ["file:///srv/gitx", "file:///srv", "http://127.0.0.1.evil/a", "http://127.0.0.10/a", "http://h/ab"] {
+    for bad in [
+        "file:///srv/gitx",
+        "file:///srv",
+        "http://127.0.0.1.evil/a",
+        "http://127.0.0.10/a",
+        "http://h/ab",
+    ] {
         assert!(matches!(RemoteUrl::parse(bad, &policy), Err(UrlError::Insecure(_))), "{bad}");
     }
     assert!(RemoteUrl::parse("file:///srv/git", &AddressPolicy::default()).is_err());
@@ -94,8 +113,10 @@ fn insecure_prefixes_end_at_a_segment() {
 
 #[test]
 fn only_listed_hosts_are_talked_to() {
-    let policy =
-        AddressPolicy { allow_insecure: Vec::new(), allowed_hosts: vec!["github.com".to_owned(), "*.example.com".to_owned()] };
+    let policy = AddressPolicy {
+        allow_insecure: Vec::new(),
+        allowed_hosts: vec!["github.com".to_owned(), "*.example.com".to_owned()],
+    };
     for ok in ["https://GITHUB.com/o/r", "git@git.example.com:r", "https://a.b.example.com/r"] {
         assert!(RemoteUrl::parse(ok, &policy).is_ok(), "{ok}");
     }

@@ -22,12 +22,16 @@ fn a_promotion_changes_exactly_the_marked_lines() {
     let tips = mirror.fetch(&remote, "main", Some("promotion")).unwrap();
     assert_eq!((tips.base.to_string(), tips.head), (before.clone(), None));
     let search = mirror.find(&tips.base, &[marker()]).unwrap();
-    let places = search.found.iter().map(|f| (f.path.as_str(), f.line, f.old.as_str())).collect::<Vec<_>>();
+    let places =
+        search.found.iter().map(|f| (f.path.as_str(), f.line, f.old.as_str())).collect::<Vec<_>>();
     assert_eq!(places, [("apps/prod/a.yaml", 4, "1.0.0"), ("apps/prod/deep/er/b.yml", 4, "1.0.0")]);
     assert_eq!(search.skipped, []);
 
-    let message = "Promote ns/app in prod to 2.0.0\n\nLockgate-Promotion: 0190\nLockgate-Target: ns/app/prod";
-    let CommitOutcome::Created(commit) = mirror.commit(&tips.base, &search, "2.0.0", &meta(message)).unwrap() else {
+    let message =
+        "Promote ns/app in prod to 2.0.0\n\nLockgate-Promotion: 0190\nLockgate-Target: ns/app/prod";
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&tips.base, &search, "2.0.0", &meta(message)).unwrap()
+    else {
         panic!("nothing changed");
     };
     assert_eq!(commit.files.len(), 2);
@@ -48,11 +52,18 @@ fn a_promotion_changes_exactly_the_marked_lines() {
     );
     let shown = git(
         &repo.origin(),
-        &["log", "-1", "--format=%an|%ae|%cn|%at|%P|%s|%(trailers:key=Lockgate-Promotion,valueonly)", "promotion"],
+        &[
+            "log",
+            "-1",
+            "--format=%an|%ae|%cn|%at|%P|%s|%(trailers:key=Lockgate-Promotion,valueonly)",
+            "promotion",
+        ],
     );
     assert_eq!(
         shown.trim(),
-        format!("Lockgate|lockgate@localhost|Lockgate|1800000000|{before}|Promote ns/app in prod to 2.0.0|0190")
+        format!(
+            "Lockgate|lockgate@localhost|Lockgate|1800000000|{before}|Promote ns/app in prod to 2.0.0|0190"
+        )
     );
 }
 
@@ -79,7 +90,11 @@ fn only_changed_files_are_searched_again_and_the_result_is_the_same() {
         search.found.iter().map(|f| format!("{}={}", f.path, f.old)).collect::<Vec<_>>()
     };
     assert_eq!(paths(&mirror), ["a/x.yaml=1.0.0", "b/y.yaml=1.0.0"]);
-    repo.change(&[("a/x.yaml", &manifest("1.1.0")), ("c/z.yaml", &manifest("1.0.0")), ("b/y.yaml", "plain: 1\n")]);
+    repo.change(&[
+        ("a/x.yaml", &manifest("1.1.0")),
+        ("c/z.yaml", &manifest("1.0.0")),
+        ("b/y.yaml", "plain: 1\n"),
+    ]);
     assert_eq!(paths(&mirror), ["a/x.yaml=1.1.0", "c/z.yaml=1.0.0"]);
     git(&repo.work(), &["mv", "c", "d"]);
     repo.change(&[]);
@@ -93,21 +108,33 @@ fn what_is_no_file_is_reported_and_left_alone() {
     let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
     std::os::unix::fs::symlink("a.yaml", repo.work().join("link.yaml")).unwrap();
     std::os::unix::fs::symlink("missing", repo.work().join("dangling")).unwrap();
-    fs::write(repo.work().join("big.yaml"), format!("{}\n# {}", manifest("1.0.0"), "x".repeat(5 << 20))).unwrap();
-    fs::write(repo.work().join("broken.yaml"), format!("{}{{{{- if }}}}\n", manifest("1.0.0"))).unwrap();
+    fs::write(
+        repo.work().join("big.yaml"),
+        format!("{}\n# {}", manifest("1.0.0"), "x".repeat(5 << 20)),
+    )
+    .unwrap();
+    fs::write(repo.work().join("broken.yaml"), format!("{}{{{{- if }}}}\n", manifest("1.0.0")))
+        .unwrap();
     fs::write(repo.work().join("other.yaml"), "{{- if }}\n").unwrap();
     fs::write(repo.work().join("run.yaml"), manifest("1.0.0")).unwrap();
     Command::new("chmod").arg("+x").arg(repo.work().join("run.yaml")).status().unwrap();
     let module = git(&repo.work(), &["rev-parse", "HEAD"]);
     repo.commit_all();
-    git(&repo.work(), &["update-index", "--add", "--cacheinfo", &format!("160000,{module},module.yaml")]);
+    git(
+        &repo.work(),
+        &["update-index", "--add", "--cacheinfo", &format!("160000,{module},module.yaml")],
+    );
     git(&repo.work(), &["commit", "-q", "-m", "module"]);
     git(&repo.work(), &["push", "-q", "origin", "HEAD:main"]);
 
     let (mirror, remote) = (repo.mirror(), repo.remote());
     let base = mirror.fetch(&remote, "main", None).unwrap().base;
     let search = mirror.find(&base, &[marker()]).unwrap();
-    let skipped = search.skipped.iter().map(|s| format!("{}:{:?} {}", s.path, s.line, s.reason)).collect::<Vec<_>>();
+    let skipped = search
+        .skipped
+        .iter()
+        .map(|s| format!("{}:{:?} {}", s.path, s.line, s.reason))
+        .collect::<Vec<_>>();
     assert_eq!(skipped.len(), 4, "{skipped:?}");
     assert_eq!(skipped[0], "big.yaml:None the file is larger than 4 MiB");
     assert!(skipped[1].starts_with("broken.yaml:Some(8) the file is not YAML"), "{skipped:?}");
@@ -115,8 +142,14 @@ fn what_is_no_file_is_reported_and_left_alone() {
     assert_eq!(skipped[3], "module.yaml:None the file is a submodule");
     promote(&mirror, &remote, "p", "2.0.0").unwrap();
     repo.fsck();
-    assert_eq!(git(&repo.origin(), &["diff", "--stat", "main", "p"]).lines().count(), 3, "two files and the sum");
-    let modes = |branch: &str| git(&repo.origin(), &["ls-tree", "-r", "--format=%(objectmode) %(path)", branch]);
+    assert_eq!(
+        git(&repo.origin(), &["diff", "--stat", "main", "p"]).lines().count(),
+        3,
+        "two files and the sum"
+    );
+    let modes = |branch: &str| {
+        git(&repo.origin(), &["ls-tree", "-r", "--format=%(objectmode) %(path)", branch])
+    };
     assert_eq!(modes("p"), modes("main"));
 }
 
@@ -126,7 +159,11 @@ fn a_large_repository_is_promoted_with_a_one_line_diff() {
     for n in 0..2_000 {
         let folder = repo.work().join(format!("g{}/e{}", n % 20, n % 7));
         fs::create_dir_all(&folder).unwrap();
-        let marked = if n == 1_234 { manifest("1.0.0") } else { manifest("1.0.0").replace("ns:app", &format!("ns:app{n}")) };
+        let marked = if n == 1_234 {
+            manifest("1.0.0")
+        } else {
+            manifest("1.0.0").replace("ns:app", &format!("ns:app{n}"))
+        };
         fs::write(folder.join(format!("f{n}.yaml")), marked).unwrap();
     }
     repo.change(&[]);
@@ -153,7 +190,12 @@ fn names_that_are_not_utf8_or_sort_oddly_survive() {
     promote(&repo.mirror(), &repo.remote(), "p", "2.0.0").unwrap().unwrap();
     repo.fsck();
     assert_eq!(repo.diff("p").len(), 8);
-    assert!(git_command(&repo.origin(), &["cat-file", "-e", "p:a.b/c.yaml"]).status().unwrap().success());
+    assert!(
+        git_command(&repo.origin(), &["cat-file", "-e", "p:a.b/c.yaml"])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -162,7 +204,11 @@ fn an_edit_is_known_after_a_rebase_and_not_after_an_amendment() {
     let (mirror, remote) = (repo.mirror(), repo.remote());
     let tips = mirror.fetch(&remote, "main", None).unwrap();
     let search = mirror.find(&tips.base, &[marker()]).unwrap();
-    let CommitOutcome::Created(commit) = mirror.commit(&tips.base, &search, "2.0.0", &meta("Promote")).unwrap() else { panic!() };
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&tips.base, &search, "2.0.0", &meta("Promote")).unwrap()
+    else {
+        panic!()
+    };
     mirror.push(&remote, "promotion", None, &commit.id).unwrap();
     let work = repo.work();
     git(&work, &["fetch", "-q", "origin"]);

@@ -1,6 +1,12 @@
 //! A mirror against real repositories; the git binary is the judge.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod edits;
 mod pushes;
@@ -11,5 +17,7 @@ mod support;
 use support::MARKER;
 
 fn manifest(version: &str) -> String {
-    format!("kind: HelmRelease\nspec:\n  chart:\n      version: {version} {MARKER}\n\n\n  values: [ a,b ]\n")
+    format!(
+        "kind: HelmRelease\nspec:\n  chart:\n      version: {version} {MARKER}\n\n\n  values: [ a,b ]\n"
+    )
 }

@@ -15,7 +15,9 @@ fn a_push_to_the_base_branch_is_found_again_by_its_trailer() {
     let old = mirror.fetch(&remote, "main", None).unwrap().base;
     let search = mirror.find(&old, &[marker()]).unwrap();
     let message = "Promote\n\nLockgate-Promotion: 0190\nLockgate-Target: ns/app/prod\n";
-    let CommitOutcome::Created(commit) = mirror.commit(&old, &search, "2.0.0", &meta(message)).unwrap() else {
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&old, &search, "2.0.0", &meta(message)).unwrap()
+    else {
         panic!("nothing changed");
     };
     mirror.push(&remote, "main", Some(&old), &commit.id).unwrap();
@@ -26,7 +28,9 @@ fn a_push_to_the_base_branch_is_found_again_by_its_trailer() {
 
     let tip = mirror.fetch(&remote, "main", Some("main")).unwrap();
     assert_eq!(tip.head, Some(tip.base));
-    let find = |base, id| mirror.find_commit_with_trailer(base, &tip.base, "Lockgate-Promotion", id).unwrap();
+    let find = |base, id| {
+        mirror.find_commit_with_trailer(base, &tip.base, "Lockgate-Promotion", id).unwrap()
+    };
     assert_eq!(find(Some(&old), "0190"), Some(commit.id));
     assert_eq!(find(None, "0190"), Some(commit.id));
     assert_eq!(find(Some(&old), "019"), None);
@@ -40,7 +44,9 @@ fn a_push_to_the_base_branch_is_found_again_by_its_trailer() {
 fn of_two_pushers_exactly_one_wins() {
     let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
     for round in 0..8 {
-        let mirrors = [0, 1].map(|n| Mirror::open(&repo.mirrors().join(n.to_string()), &repo.remote().url).unwrap());
+        let mirrors = [0, 1].map(|n| {
+            Mirror::open(&repo.mirrors().join(n.to_string()), &repo.remote().url).unwrap()
+        });
         let barrier = std::sync::Barrier::new(2);
         let results = std::thread::scope(|scope| {
             let handles = mirrors.iter().enumerate().map(|(n, mirror)| {
@@ -48,13 +54,19 @@ fn of_two_pushers_exactly_one_wins() {
                 scope.spawn(move || {
                     let tips = mirror.fetch(&remote, "main", Some("p")).unwrap();
                     let search = mirror.find(&tips.base, &[marker()]).unwrap();
-                    let outcome = mirror.commit(&tips.base, &search, &format!("{round}.{n}.9"), &meta("x")).unwrap();
+                    let outcome = mirror
+                        .commit(&tips.base, &search, &format!("{round}.{n}.9"), &meta("x"))
+                        .unwrap();
                     let CommitOutcome::Created(commit) = outcome else { panic!("unchanged") };
                     barrier.wait();
                     (mirror.push(&remote, "p", tips.head.as_ref(), &commit.id), commit.id)
                 })
             });
-            handles.collect::<Vec<_>>().into_iter().map(|handle| handle.join().unwrap()).collect::<Vec<_>>()
+            handles
+                .collect::<Vec<_>>()
+                .into_iter()
+                .map(|handle| handle.join().unwrap())
+                .collect::<Vec<_>>()
         });
         let winners = results.iter().filter(|(result, _)| result.is_ok()).collect::<Vec<_>>();
         assert_eq!(winners.len(), 1, "{results:?}");
@@ -71,7 +83,9 @@ fn a_branch_that_somebody_moved_is_not_overwritten() {
     let (mirror, remote) = (repo.mirror(), repo.remote());
     let tips = mirror.fetch(&remote, "main", Some("p")).unwrap();
     let search = mirror.find(&tips.base, &[marker()]).unwrap();
-    let CommitOutcome::Created(commit) = mirror.commit(&tips.base, &search, "2.0.0", &meta("x")).unwrap() else {
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&tips.base, &search, "2.0.0", &meta("x")).unwrap()
+    else {
         panic!("unchanged");
     };
     git(&repo.work(), &["push", "-q", "origin", "HEAD:p"]);
@@ -98,6 +112,9 @@ fn a_hook_that_refuses_is_a_permanent_error_with_its_words() {
     let error = promote(&repo.mirror(), &repo.remote(), "p", "2.0.0").unwrap_err();
     assert!(!error.is_passing());
     let GitError::PushRejected { reason, .. } = &error else { panic!("{error:?}") };
-    assert!(reason.contains("pre-receive hook declined") && reason.contains("only on Tuesdays"), "{reason}");
+    assert!(
+        reason.contains("pre-receive hook declined") && reason.contains("only on Tuesdays"),
+        "{reason}"
+    );
     assert_eq!(repo.origin_tip("p"), None);
 }

@@ -1,4 +1,5 @@
-//! What a mirror fetches from: branches that move, and repositories that are empty, shallow, odd, too large or gone.
+//! What a mirror fetches from: branches that move, and repositories that are empty, shallow, odd,
+//! too large or gone.
 
 use std::fs;
 
@@ -32,13 +33,19 @@ fn what_is_missing_has_an_error_of_its_own() {
     let (mirror, remote) = (repo.mirror(), repo.remote());
     for branch in ["mian", "ma*", "a:b", "", "a b", "..", "-x", "refs/heads/main"] {
         let error = mirror.fetch(&remote, branch, None).unwrap_err();
-        assert!(matches!(&error, GitError::BaseBranchNotFound { branch: b } if b == branch), "{branch:?}: {error:?}");
+        assert!(
+            matches!(&error, GitError::BaseBranchNotFound { branch: b } if b == branch),
+            "{branch:?}: {error:?}"
+        );
         assert!(!error.is_passing());
     }
     let tips = mirror.fetch(&remote, "main", Some("nope")).unwrap();
     let search = mirror.find(&tips.base, &[marker()]).unwrap();
     assert!(search.found.is_empty() && search.skipped.is_empty());
-    assert_eq!(mirror.commit(&tips.base, &search, "2", &meta("x")).unwrap(), CommitOutcome::Unchanged);
+    assert_eq!(
+        mirror.commit(&tips.base, &search, "2", &meta("x")).unwrap(),
+        CommitOutcome::Unchanged
+    );
 
     fs::remove_dir_all(repo.origin()).unwrap();
     assert_eq!(mirror.fetch(&remote, "main", None).unwrap_err(), GitError::RepositoryNotFound);
@@ -61,7 +68,10 @@ fn a_sha256_repository_is_refused_by_name() {
     fs::write(work.join("a.yaml"), manifest("1.0.0")).unwrap();
     git(&work, &["add", "-A"]);
     git(&work, &["commit", "-q", "-m", "x"]);
-    let remote = support::remote(&format!("file://{}/.git", work.display()), lockgate_git::Credentials::None);
+    let remote = support::remote(
+        &format!("file://{}/.git", work.display()),
+        lockgate_git::Credentials::None,
+    );
     let mirror = Mirror::open(&folder.path().join("mirrors"), &remote.url).unwrap();
     let error = mirror.fetch(&remote, "main", None).unwrap_err();
     assert_eq!(error, GitError::UnsupportedHash { hash: "sha256".to_owned() });
@@ -75,14 +85,21 @@ fn a_shallow_origin_works() {
     }
     let shallow = repo.folder.path().join("shallow.git");
     let url = format!("file://{}", repo.origin().display());
-    git(repo.folder.path(), &["clone", "-q", "--bare", "--depth", "2", &url, &shallow.to_string_lossy()]);
-    let remote = support::remote(&format!("file://{}", shallow.display()), lockgate_git::Credentials::None);
+    git(
+        repo.folder.path(),
+        &["clone", "-q", "--bare", "--depth", "2", &url, &shallow.to_string_lossy()],
+    );
+    let remote =
+        support::remote(&format!("file://{}", shallow.display()), lockgate_git::Credentials::None);
     let mirror = Mirror::open(&repo.mirrors(), &remote.url).unwrap();
     let first = promote(&mirror, &remote, "p", "2.0.0").unwrap().unwrap();
     let second = promote(&mirror, &remote, "p", "3.0.0").unwrap().unwrap();
     assert_ne!(first, second);
     git(&shallow, &["fsck", "--strict"]);
-    assert_eq!(git(&shallow, &["diff", "--shortstat", "main", "p"]), " 1 file changed, 1 insertion(+), 1 deletion(-)");
+    assert_eq!(
+        git(&shallow, &["diff", "--shortstat", "main", "p"]),
+        " 1 file changed, 1 insertion(+), 1 deletion(-)"
+    );
     let tips = mirror.fetch(&remote, "main", Some("p")).unwrap();
     assert_eq!(mirror.find_commit_with_trailer(None, &tips.base, "No", "such").unwrap(), None);
 }
@@ -110,8 +127,11 @@ fn several_branches_come_with_one_fetch_and_tell_what_they_have_beyond_the_base(
     }
     git(&work, &["push", "-q", "origin", "HEAD:ahead"]);
     let (mirror, remote) = (repo.mirror(), repo.remote());
-    let branches = mirror.fetch_branches(&remote, "main", &["ahead", "missing", "same", "main"]).unwrap();
-    let [Some(ahead), None, Some(same), Some(main)] = branches.heads[..] else { panic!("{branches:?}") };
+    let branches =
+        mirror.fetch_branches(&remote, "main", &["ahead", "missing", "same", "main"]).unwrap();
+    let [Some(ahead), None, Some(same), Some(main)] = branches.heads[..] else {
+        panic!("{branches:?}")
+    };
     assert_eq!((same, main), (branches.base, branches.base));
     let messages = |most| {
         let commits = mirror.ahead(&branches.base, &ahead, most).unwrap();
@@ -120,7 +140,11 @@ fn several_branches_come_with_one_fetch_and_tell_what_they_have_beyond_the_base(
     assert_eq!(messages(10), ["two", "one"]);
     assert_eq!(messages(1), ["two"]);
     assert_eq!(mirror.ahead(&branches.base, &same, 10).unwrap(), []);
-    assert_eq!(mirror.ahead(&ahead, &branches.base, 10).unwrap(), [], "an older commit is part of a newer one");
+    assert_eq!(
+        mirror.ahead(&ahead, &branches.base, 10).unwrap(),
+        [],
+        "an older commit is part of a newer one"
+    );
 }
 
 #[test]
@@ -134,9 +158,13 @@ fn an_object_that_would_not_fit_into_memory_is_refused_and_the_mirror_stays_usab
     let error = mirror.fetch(&repo.remote(), "main", None).unwrap_err();
     let tip = mirror.tip(&repo.remote(), "main").unwrap();
     assert_eq!(tip.to_string(), repo.origin_tip("main").unwrap());
-    assert_eq!((error.clone(), error.is_passing()), (GitError::ObjectTooLarge { limit: 1 << 20, tip }, false));
+    assert_eq!(
+        (error.clone(), error.is_passing()),
+        (GitError::ObjectTooLarge { limit: 1 << 20, tip }, false)
+    );
     assert!(error.to_string().contains("more than 1 MiB"), "{error}");
-    // A new mirror says the same, and one with more room takes it: nothing was left behind by the refusals.
+    // A new mirror says the same, and one with more room takes it: nothing was left behind by the
+    // refusals.
     drop(mirror);
     fs::remove_dir_all(repo.mirrors()).unwrap();
     let mirror = Mirror::open_limited(&repo.mirrors(), &url, 1 << 20).unwrap();

@@ -1,4 +1,5 @@
-//! A small HTTP/1.1 server in front of `git http-backend`, with basic authentication, TLS and misbehaviour on demand.
+//! A small HTTP/1.1 server in front of `git http-backend`, with basic authentication, TLS and
+//! misbehaviour on demand.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -36,7 +37,11 @@ impl Front {
                     None => serve(stream, &settings, &log),
                     Some(config) => {
                         let connection = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
-                        serve(rustls::StreamOwned::<_, TcpStream>::new(connection, stream), &settings, &log);
+                        serve(
+                            rustls::StreamOwned::<_, TcpStream>::new(connection, stream),
+                            &settings,
+                            &log,
+                        );
                     }
                 });
             }
@@ -65,7 +70,9 @@ fn serve<S: Read + Write>(stream: S, settings: &Settings, log: &Log) {
                 return;
             }
             match line.trim_end().split_once(':') {
-                Some((name, value)) => headers.push((name.to_ascii_lowercase(), value.trim().to_owned())),
+                Some((name, value)) => {
+                    headers.push((name.to_ascii_lowercase(), value.trim().to_owned()))
+                }
                 None => break,
             }
         }
@@ -78,9 +85,13 @@ fn serve<S: Read + Write>(stream: S, settings: &Settings, log: &Log) {
         let mut words = first.split_whitespace();
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         log.lock().unwrap().push(header("authorization"));
-        let answer = if let Some(answer) = settings.instead.as_ref().and_then(|instead| instead(target)) {
+        let answer = if let Some(answer) =
+            settings.instead.as_ref().and_then(|instead| instead(target))
+        {
             answer.into_bytes()
-        } else if settings.authorization.is_some() && header("authorization") != settings.authorization {
+        } else if settings.authorization.is_some()
+            && header("authorization") != settings.authorization
+        {
             b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\n\r\n".to_vec()
         } else {
             backend(settings, method, target, &header, &body)
@@ -91,7 +102,13 @@ fn serve<S: Read + Write>(stream: S, settings: &Settings, log: &Log) {
     }
 }
 
-fn backend(settings: &Settings, method: &str, target: &str, header: &dyn Fn(&str) -> Option<String>, body: &[u8]) -> Vec<u8> {
+fn backend(
+    settings: &Settings,
+    method: &str,
+    target: &str,
+    header: &dyn Fn(&str) -> Option<String>,
+    body: &[u8],
+) -> Vec<u8> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut child = Command::new("git")
         .args(["-c", "http.receivepack=true", "http-backend"])
@@ -127,7 +144,8 @@ fn backend(settings: &Settings, method: &str, target: &str, header: &dyn Fn(&str
             _ => out.push_str(&format!("{line}\r\n")),
         }
     }
-    let mut answer = format!("HTTP/1.1 {status}\r\n{out}Content-Length: {}\r\n\r\n", content.len()).into_bytes();
+    let mut answer =
+        format!("HTTP/1.1 {status}\r\n{out}Content-Length: {}\r\n\r\n", content.len()).into_bytes();
     answer.extend_from_slice(content);
     answer
 }

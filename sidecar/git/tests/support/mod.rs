@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use lockgate_git::{AddressPolicy, CommitMeta, CommitOutcome, Credentials, Marker, Mirror, Remote, RemoteUrl};
+use lockgate_git::{
+    AddressPolicy, CommitMeta, CommitOutcome, Credentials, Marker, Mirror, Remote, RemoteUrl,
+};
 
 pub const MARKER: &str = r#"# {"$promotion": "ns:app:prod"}"#;
 
@@ -21,7 +23,11 @@ pub fn git(folder: &Path, args: &[&str]) -> String {
 
 pub fn git_command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new("git");
-    command.current_dir(folder).args(["-c", "protocol.file.allow=always"]).args(args).stdin(Stdio::null());
+    command
+        .current_dir(folder)
+        .args(["-c", "protocol.file.allow=always"])
+        .args(args)
+        .stdin(Stdio::null());
     for (name, value) in [
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
         ("GIT_CONFIG_NOSYSTEM", "1"),
@@ -94,7 +100,10 @@ impl Repo {
     }
 
     pub fn origin_tip(&self, branch: &str) -> Option<String> {
-        let output = git_command(&self.origin(), &["rev-parse", "-q", "--verify", &format!("refs/heads/{branch}")]);
+        let output = git_command(
+            &self.origin(),
+            &["rev-parse", "-q", "--verify", &format!("refs/heads/{branch}")],
+        );
         let output = { output }.output().unwrap();
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
@@ -107,7 +116,10 @@ impl Repo {
         for line in text.lines() {
             if let Some(name) = line.strip_prefix("+++ b/") {
                 name.clone_into(&mut path);
-            } else if (line.starts_with('-') || line.starts_with('+')) && !line.starts_with("---") && !line.starts_with("+++") {
+            } else if (line.starts_with('-') || line.starts_with('+'))
+                && !line.starts_with("---")
+                && !line.starts_with("+++")
+            {
                 lines.push(format!("{path}|{line}"));
             }
         }
@@ -120,8 +132,10 @@ impl Repo {
 }
 
 pub fn remote(url: &str, credentials: Credentials) -> Remote {
-    let policy =
-        AddressPolicy { allow_insecure: vec!["file:///".to_owned(), "http://127.0.0.1".to_owned()], allowed_hosts: Vec::new() };
+    let policy = AddressPolicy {
+        allow_insecure: vec!["file:///".to_owned(), "http://127.0.0.1".to_owned()],
+        allowed_hosts: Vec::new(),
+    };
     Remote::new(RemoteUrl::parse(url, &policy).unwrap(), credentials)
 }
 
@@ -139,7 +153,8 @@ pub fn meta(message: &str) -> CommitMeta {
     }
 }
 
-/// Fetch, find, commit, push: one promotion. Returns the pushed commit, None if there was nothing to change.
+/// Fetch, find, commit, push: one promotion. Returns the pushed commit, None if there was nothing
+/// to change.
 pub fn promote(
     mirror: &Mirror,
     remote: &Remote,

@@ -1,9 +1,12 @@
-//! What the sidecar asks of the forge: each request is counted, refused or held where a test wants it.
+//! What the sidecar asks of the forge: each request is counted, refused or held where a test wants
+//! it.
 
 use async_trait::async_trait;
 use lockgate_core::pipeline::MergeMethod;
 use lockgate_core::secret::Sensitive;
-use lockgate_forge::{Check, Edit, Fault, Forge, ForgeError, NewPullRequest, PullRequest, Seen, State};
+use lockgate_forge::{
+    Check, Edit, Fault, Forge, ForgeError, NewPullRequest, PullRequest, Seen, State,
+};
 
 use super::{Books, FakeForge, Pull, REPOSITORY};
 
@@ -16,7 +19,10 @@ impl FakeForge {
         let stop = {
             let mut books = self.books();
             books.calls.push(operation);
-            books.stop_at.filter(|(index, _)| *index == books.calls.len() - 1).map(|(_, after)| after)
+            books
+                .stop_at
+                .filter(|(index, _)| *index == books.calls.len() - 1)
+                .map(|(_, after)| after)
         };
         if stop == Some(false) {
             self.stand_still().await;
@@ -31,7 +37,11 @@ impl FakeForge {
         if stop == Some(true) {
             self.stand_still().await;
         }
-        result.map_err(|fault| ForgeError { operation, place: "forge.example/org/manifests".to_owned(), fault })
+        result.map_err(|fault| ForgeError {
+            operation,
+            place: "forge.example/org/manifests".to_owned(),
+            fault,
+        })
     }
 
     async fn stand_still(&self) {
@@ -41,14 +51,20 @@ impl FakeForge {
 
     fn seen(&self, pull: &Pull, tells: bool) -> PullRequest {
         let open = pull.seen.state == State::Open;
-        let head_commit = if open { self.tip(&pull.seen.head) } else { pull.seen.head_commit.clone() };
-        PullRequest { head_commit, auto_merge: tells.then_some(pull.auto_merge), ..pull.seen.clone() }
+        let head_commit =
+            if open { self.tip(&pull.seen.head) } else { pull.seen.head_commit.clone() };
+        PullRequest {
+            head_commit,
+            auto_merge: tells.then_some(pull.auto_merge),
+            ..pull.seen.clone()
+        }
     }
 }
 
 fn find(books: &mut Books, number: u64) -> Result<&mut Pull, Fault> {
     let missing = || Fault::NotFound(format!("pull request {number}"));
-    let pull = books.pulls.iter_mut().find(|pull| pull.seen.number == number).ok_or_else(missing)?;
+    let pull =
+        books.pulls.iter_mut().find(|pull| pull.seen.number == number).ok_or_else(missing)?;
     if pull.seen.state != State::Open {
         return Err(Fault::Invalid("it is not open".to_owned()));
     }
@@ -60,10 +76,10 @@ fn find(books: &mut Books, number: u64) -> Result<&mut Pull, Fault> {
 impl Forge for FakeForge {
     async fn find_open(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
         self.call("find", |books| {
-            let found = books
-                .pulls
-                .iter()
-                .find(|pull| (pull.seen.head.as_str(), pull.seen.base.as_str(), &pull.seen.state) == (head, base, &State::Open));
+            let found = books.pulls.iter().find(|pull| {
+                (pull.seen.head.as_str(), pull.seen.base.as_str(), &pull.seen.state)
+                    == (head, base, &State::Open)
+            });
             Ok(found.map(|pull| self.seen(pull, books.tells_auto_merge)))
         })
         .await
@@ -71,7 +87,10 @@ impl Forge for FakeForge {
 
     async fn find_newest(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
         self.call("find", |books| {
-            let found = books.pulls.iter().rev().find(|pull| (pull.seen.head.as_str(), pull.seen.base.as_str()) == (head, base));
+            let found =
+                books.pulls.iter().rev().find(|pull| {
+                    (pull.seen.head.as_str(), pull.seen.base.as_str()) == (head, base)
+                });
             Ok(found.map(|pull| self.seen(pull, books.tells_auto_merge)))
         })
         .await
@@ -79,7 +98,11 @@ impl Forge for FakeForge {
 
     async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
         self.call("create", |books| {
-            if books.pulls.iter().any(|pull| pull.seen.head == new.head && pull.seen.state == State::Open) {
+            if books
+                .pulls
+                .iter()
+                .any(|pull| pull.seen.head == new.head && pull.seen.state == State::Open)
+            {
                 return Err(Fault::Exists);
             }
             match self.host.is_ahead(REPOSITORY, &new.head, &new.base) {
@@ -115,13 +138,24 @@ impl Forge for FakeForge {
     async fn request_reviewers(&self, number: u64, reviewers: &[String]) -> Result<(), ForgeError> {
         self.call("reviewers", |books| {
             let pull = find(books, number)?;
-            pull.reviewers.extend(reviewers.iter().filter(|name| !pull.reviewers.contains(name)).cloned().collect::<Vec<_>>());
+            pull.reviewers.extend(
+                reviewers
+                    .iter()
+                    .filter(|name| !pull.reviewers.contains(name))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
             Ok(())
         })
         .await
     }
 
-    async fn set_auto_merge(&self, pull: &PullRequest, on: bool, _method: Option<MergeMethod>) -> Result<(), ForgeError> {
+    async fn set_auto_merge(
+        &self,
+        pull: &PullRequest,
+        on: bool,
+        _method: Option<MergeMethod>,
+    ) -> Result<(), ForgeError> {
         self.call("auto_merge", |books| {
             find(books, pull.number)?.auto_merge = on;
             Ok(())
@@ -132,7 +166,8 @@ impl Forge for FakeForge {
     async fn look(&self, number: u64, tag: Option<&str>) -> Result<Seen, ForgeError> {
         self.call("look", |books| {
             let missing = || Fault::NotFound(format!("pull request {number}"));
-            let pull = books.pulls.iter().find(|pull| pull.seen.number == number).ok_or_else(missing)?;
+            let pull =
+                books.pulls.iter().find(|pull| pull.seen.number == number).ok_or_else(missing)?;
             let current = books.tags.then(|| pull.version.to_string());
             if tag.is_some() && tag == current.as_deref() {
                 return Ok(Seen::Unchanged);

@@ -1,4 +1,5 @@
-//! A closed-loop load generator: so many connections, each sends its next request when its answer is there.
+//! A closed-loop load generator: so many connections, each sends its next request when its answer
+//! is there.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -56,7 +57,8 @@ pub fn load(address: SocketAddr, requests: &[Vec<u8>], connections: usize) -> Re
     let next = AtomicUsize::new(0);
     let started = Instant::now();
     let parts = thread::scope(|scope| {
-        let workers: Vec<_> = (0..connections).map(|_| scope.spawn(|| work(address, requests, &next))).collect();
+        let workers: Vec<_> =
+            (0..connections).map(|_| scope.spawn(|| work(address, requests, &next))).collect();
         workers
             .into_iter()
             .map(|worker| worker.join().map_err(|_| anyhow!("a connection's thread panicked"))?)
@@ -131,8 +133,10 @@ impl Client {
             self.fill()?;
         };
         let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).context("a status line")?;
-        let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let status =
+            head.split(' ').nth(1).and_then(|word| word.parse().ok()).context("a status line")?;
+        let value =
+            |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let length: usize = value("content-length:").unwrap_or("0").parse()?;
         while self.buffer.len() < length {
             self.fill()?;
@@ -150,7 +154,8 @@ impl Client {
                     self.buffer.extend(chunk.iter().take(count));
                     return Ok(());
                 }
-                // A child of this process has ended: where a read has a timeout, the kernel does not begin it anew.
+                // A child of this process has ended: where a read has a timeout, the kernel does
+                // not begin it anew.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }

@@ -18,8 +18,8 @@ use super::world::{self, MANUAL, Plan, World};
 use super::{server, usage};
 
 const ROUNDS: usize = 31;
-/// Requests per row and round, over 16 connections: of a refusal, so many that most of them find the caches warm, and of a delivery,
-/// which takes ten times as long.
+/// Requests per row and round, over 16 connections: of a refusal, so many that most of them find
+/// the caches warm, and of a delivery, which takes ten times as long.
 const REFUSALS: usize = 3200;
 const DELIVERIES: usize = 600;
 /// Over one connection.
@@ -50,7 +50,10 @@ struct Samples {
 }
 
 pub fn run(report: &mut Report) -> Result<()> {
-    let plan = Plan { apps: vec![AppSpec::new("limited", Strategy::Notification).limited(1, "1h")], ..Plan::notifying(0) };
+    let plan = Plan {
+        apps: vec![AppSpec::new("limited", Strategy::Notification).limited(1, "1h")],
+        ..Plan::notifying(0)
+    };
     let world = World::start(&plan)?;
     let reference = start_reference(world.path())?;
     let bootstrap = world.bootstrap()?;
@@ -59,7 +62,11 @@ pub fn run(report: &mut Report) -> Result<()> {
     config.cluster("bare", &world.path().join(server::BARE_SOCKET))?;
     let own = config.listener("own", vec![proxy::buffer()], proxy::direct(401))?;
     let early = config.listener("early", Vec::new(), proxy::direct(401))?;
-    let noop = config.listener("noop", vec![proxy::noop(&world::noop_filter()?), proxy::buffer()], proxy::direct(401))?;
+    let noop = config.listener(
+        "noop",
+        vec![proxy::noop(&world::noop_filter()?), proxy::buffer()],
+        proxy::direct(401),
+    )?;
     let commit = config.listener("commit", Vec::new(), proxy::forward("commit"))?;
     let plain = config.listener("plain", Vec::new(), proxy::forward("bare"))?;
     let edge = config.edge;
@@ -69,13 +76,25 @@ pub fn run(report: &mut Report) -> Result<()> {
     let body = world::kilobyte(0)?;
     let wrong = world::signed(MANUAL, "another key than the endpoint's, of 32 bytes", &body);
     let limited = limited_request(&world, edge, &body)?;
-    let bare = SocketAddr::from(([127, 0, 0, 1], fs::read_to_string(world.path().join(server::BARE_PORT))?.trim().parse()?));
+    let bare = SocketAddr::from((
+        [127, 0, 0, 1],
+        fs::read_to_string(world.path().join(server::BARE_PORT))?.trim().parse()?,
+    ));
     let flooded = Flooded::start()?;
-    let way =
-        |name, address, status, request| Way { name, address, pid: envoy.pid(), status, request, samples: Samples::default() };
+    let way = |name, address, status, request| Way {
+        name,
+        address,
+        pid: envoy.pid(),
+        status,
+        request,
+        samples: Samples::default(),
+    };
     let mut ways = vec![
         way("path refused", edge, 404, Some(post("/promotion/not/enough", None, &body))),
-        Way { pid: flooded.envoy.pid(), ..way("pre-auth limit refused", flooded.edge, 429, Some(post(MANUAL, None, &body))) },
+        Way {
+            pid: flooded.envoy.pid(),
+            ..way("pre-auth limit refused", flooded.edge, 429, Some(post(MANUAL, None, &body)))
+        },
         way("endpoint limit refused, after the HMAC", edge, 429, Some(limited)),
         way("wrong signature", edge, 401, Some(wrong.clone())),
         way("no-op wasm filter", noop, 401, Some(wrong.clone())),
@@ -126,8 +145,12 @@ fn measure(way: &mut Way, fresh: &mut usize) -> Result<()> {
 }
 
 fn tell(report: &mut Report, ways: &[Way]) -> Result<()> {
-    let of =
-        |name: &str| ways.iter().find(|way| way.name == name).map(|way| &way.samples).with_context(|| format!("no way {name}"));
+    let of = |name: &str| {
+        ways.iter()
+            .find(|way| way.name == name)
+            .map(|way| &way.samples)
+            .with_context(|| format!("no way {name}"))
+    };
     report.section(&format!(
         "Refusing at the edge: Envoy's processor time per request of 1 KiB ({ROUNDS} rounds of {REFUSALS} over 16 connections)"
     ));
@@ -142,7 +165,13 @@ fn tell(report: &mut Report, ways: &[Way]) -> Result<()> {
             report.ratio(name, "µs", &of(name)?.cpu, (reference, &of(reference)?.cpu), Some(bound));
         }
     }
-    report.ratio("no-op wasm filter", "µs", &of("no-op wasm filter")?.cpu, ("Envoy's answer", &of("Envoy's answer")?.cpu), None);
+    report.ratio(
+        "no-op wasm filter",
+        "µs",
+        &of("no-op wasm filter")?.cpu,
+        ("Envoy's answer", &of("Envoy's answer")?.cpu),
+        None,
+    );
     report.ratio(
         "Envoy's answer, early",
         "µs",
@@ -152,10 +181,30 @@ fn tell(report: &mut Report, ways: &[Way]) -> Result<()> {
     );
 
     let (accepted, commits) = (of("accepted")?, of("Envoy → HTTP, commits")?);
-    report.section("Accepting: verified at the edge and in the sidecar, the intent durable before the answer");
-    report.ratio("accepted, Envoy's time", "µs", &accepted.cpu, ("HTTP route that commits", &commits.cpu), Some(2.2));
-    report.ratio("accepted, p50 at one connection", "ms", &accepted.alone, ("HTTP route that commits", &commits.alone), Some(1.6));
-    report.ratio("accepted, Envoy's time", "µs", &accepted.cpu, ("Envoy → bare server", &of("Envoy → bare server")?.cpu), None);
+    report.section(
+        "Accepting: verified at the edge and in the sidecar, the intent durable before the answer",
+    );
+    report.ratio(
+        "accepted, Envoy's time",
+        "µs",
+        &accepted.cpu,
+        ("HTTP route that commits", &commits.cpu),
+        Some(2.2),
+    );
+    report.ratio(
+        "accepted, p50 at one connection",
+        "ms",
+        &accepted.alone,
+        ("HTTP route that commits", &commits.alone),
+        Some(1.6),
+    );
+    report.ratio(
+        "accepted, Envoy's time",
+        "µs",
+        &accepted.cpu,
+        ("Envoy → bare server", &of("Envoy → bare server")?.cpu),
+        None,
+    );
 
     report.section("All ways beside a bare server without Envoy (it does nothing; every other row loses to it)");
     let bare = of("bare server, no Envoy")?;
@@ -173,7 +222,12 @@ fn tell(report: &mut Report, ways: &[Way]) -> Result<()> {
     for way in ways {
         report.value(&format!("{}: p50 at 16 connections", way.name), "ms", &way.samples.p50, None);
         report.value(&format!("{}: p99 at 16 connections", way.name), "ms", &way.samples.p99, None);
-        report.value(&format!("{}: p50 at one connection", way.name), "ms", &way.samples.alone, None);
+        report.value(
+            &format!("{}: p50 at one connection", way.name),
+            "ms",
+            &way.samples.alone,
+            None,
+        );
     }
     Ok(())
 }
@@ -191,7 +245,10 @@ struct Flooded {
 
 impl Flooded {
     fn start() -> Result<Self> {
-        let world = World::start(&Plan { settings: "edge:\n  preAuth: {requests: 1, interval: 24h}\n", ..Plan::notifying(0) })?;
+        let world = World::start(&Plan {
+            settings: "edge:\n  preAuth: {requests: 1, interval: 24h}\n",
+            ..Plan::notifying(0)
+        })?;
         let config = Config::new(&world.bootstrap()?)?;
         let envoy = Proxy::start(world.path(), &config)?;
         world.wait_until_synced(config.edge)?;

@@ -45,7 +45,10 @@ pub fn run(report: &mut Report) -> Result<()> {
     let mut large = Vec::new();
     for _ in 0..ROUNDS {
         let without = footprint(&world, 0)?;
-        large.push(per_copy(footprint(&world, COPIES)?.1 - without.1) / VMS_PER_COPY / MEGABYTE - median(&memory));
+        large.push(
+            per_copy(footprint(&world, COPIES)?.1 - without.1) / VMS_PER_COPY / MEGABYTE
+                - median(&memory),
+        );
     }
     report.value("memory of one VM for 10,000 endpoints more", "MB", &large, Some(2.0));
     drop(world);
@@ -99,8 +102,14 @@ fn sidecar(report: &mut Report) -> Result<()> {
     world.wait_until_synced(config.edge)?;
     let app = world.apps.first().context("the application with the repository")?;
     let event = app.upgraded("dev", "2.0.0").to_body()?;
-    client::load(config.edge, &[world::signed(&app.path("dev"), &app.key("dev"), &event)], 1)?.all(202)?;
+    client::load(config.edge, &[world::signed(&app.path("dev"), &app.key("dev"), &event)], 1)?
+        .all(202)?;
     fixture.wait_for_branch(app, "staging")?;
-    report.value("sidecar, 10,000 pipelines, a repository of 10,000 files", "MB", &[settled(world.pid()?)? / MEGABYTE], Some(96.0));
+    report.value(
+        "sidecar, 10,000 pipelines, a repository of 10,000 files",
+        "MB",
+        &[settled(world.pid()?)? / MEGABYTE],
+        Some(96.0),
+    );
     Ok(())
 }

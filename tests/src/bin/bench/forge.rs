@@ -1,4 +1,5 @@
-//! A forge in this process, with a repository of its own, and a sidecar and an Envoy that promote into it.
+//! A forge in this process, with a repository of its own, and a sidecar and an Envoy that promote
+//! into it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -46,7 +47,11 @@ impl Scene {
         let gitea = Gitea::start(TOKEN);
         fixture.copy(&gitea.git().repository(&format!("{REPOSITORY}.git")))?;
         let url = gitea.repository_url(REPOSITORY);
-        let strategy = Strategy::PullRequest(PullRequest { url: url.clone(), secret: SECRET.to_owned(), auto_merge: false });
+        let strategy = Strategy::PullRequest(PullRequest {
+            url: url.clone(),
+            secret: SECRET.to_owned(),
+            auto_merge: false,
+        });
         let credentials = [("username", "lockgate"), ("password", TOKEN), ("token", TOKEN)];
         let plan = Plan {
             apps: apps.iter().map(|name| AppSpec::new(name, strategy.clone())).collect(),
@@ -80,7 +85,11 @@ impl Scene {
 
     /// The event that this application was upgraded in dev, as Flux posts it.
     pub fn event(app: &App, version: &str) -> Result<Vec<u8>> {
-        Ok(world::signed(&app.path("dev"), &app.key("dev"), &app.upgraded("dev", version).to_body()?))
+        Ok(world::signed(
+            &app.path("dev"),
+            &app.key("dev"),
+            &app.upgraded("dev", version).to_body()?,
+        ))
     }
 
     /// Sends an event, which must be accepted; waits as long as the edge does.
@@ -92,7 +101,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Milliseconds from the event of a new version until the forge shows one open pull request more.
+    /// Milliseconds from the event of a new version until the forge shows one open pull request
+    /// more.
     pub fn opened(&self, app: &App, version: &str) -> Result<f64> {
         let request = Self::event(app, version)?;
         let before = self.open();
@@ -100,7 +110,11 @@ impl Scene {
         self.send(&request)?;
         while self.open() == before {
             if started.elapsed() > LIMIT {
-                bail!("no pull request for {} after {LIMIT:?}\n{}", app.name, self.world.sidecar.tail());
+                bail!(
+                    "no pull request for {} after {LIMIT:?}\n{}",
+                    app.name,
+                    self.world.sidecar.tail()
+                );
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -124,7 +138,8 @@ impl Scene {
         self.world.sidecar.start()?;
         self.world.wait_until_synced(self.edge)?;
         let app = self.app(0)?;
-        let harmless = app.upgraded("dev", "1.0.0").because("RollbackSucceeded", "info").to_body()?;
+        let harmless =
+            app.upgraded("dev", "1.0.0").because("RollbackSucceeded", "info").to_body()?;
         let request = world::signed(&app.path("dev"), &app.key("dev"), &harmless);
         let end = Instant::now() + LIMIT;
         while client::load(self.edge, std::slice::from_ref(&request), 1)?.all(202).is_err() {
@@ -141,7 +156,9 @@ impl Scene {
         let end = Instant::now() + LIMIT;
         loop {
             let promotions = self.world.sidecar.promotions(&app.namespace, &app.name)?;
-            let text = |promotion: &Value, name: &str| promotion.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+            let text = |promotion: &Value, name: &str| {
+                promotion.get(name).and_then(|value| value.as_str()).map(str::to_owned)
+            };
             let recorded = |promotion: &&Value| {
                 text(promotion, "state").as_deref() == Some("PullRequestOpen")
                     && text(promotion, "revision").as_deref() == Some(version)
@@ -150,7 +167,11 @@ impl Scene {
                 return Ok(());
             }
             if Instant::now() > end {
-                bail!("{} {version} is not recorded: {promotions:?}\n{}", app.name, self.world.sidecar.tail());
+                bail!(
+                    "{} {version} is not recorded: {promotions:?}\n{}",
+                    app.name,
+                    self.world.sidecar.tail()
+                );
             }
             thread::sleep(Duration::from_millis(10));
         }

@@ -1,12 +1,14 @@
-//! `make bench`: the numbers that Lockgate promises, each beside a reference that ran in the same minute.
+//! `make bench`: the numbers that Lockgate promises, each beside a reference that ran in the same
+//! minute.
 //!
 //! ```text
 //! rounds in shuffled order ─ per round: ours ÷ reference ─ median of the rounds and its quartiles ─ table, target/bench.json
 //! ```
 //!
-//! Everything runs on one machine, load generator included, over plain TCP (the encryption would be the same in every row
-//! and hide the difference). Ratios and orders hold elsewhere, absolute figures do not. Nothing here is a test: a row that
-//! is over its bound is printed as such, and the program still ends well.
+//! Everything runs on one machine, load generator included, over plain TCP (the encryption would be
+//! the same in every row and hide the difference). Ratios and orders hold elsewhere, absolute
+//! figures do not. Nothing here is a test: a row that is over its bound is printed as such, and the
+//! program still ends well.
 
 mod client;
 mod edge;
@@ -30,8 +32,13 @@ use table::Report;
 
 type Section = (&'static str, fn(&mut Report) -> Result<()>);
 
-const SECTIONS: [Section; 5] =
-    [("edge", edge::run), ("footprint", footprint::run), ("push", push::run), ("pulls", pulls::run), ("scale", scale::run)];
+const SECTIONS: [Section; 5] = [
+    ("edge", edge::run),
+    ("footprint", footprint::run),
+    ("push", push::run),
+    ("pulls", pulls::run),
+    ("scale", scale::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -1,4 +1,5 @@
-//! An Envoy with the shared bootstrap, without TLS, and with listeners beside the edge's that answer in other ways.
+//! An Envoy with the shared bootstrap, without TLS, and with listeners beside the edge's that
+//! answer in other ways.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,7 +36,12 @@ impl Config {
     }
 
     /// A copy of the edge's listener with other filters and one route for everything.
-    pub fn listener(&mut self, name: &str, filters: Vec<Value>, action: Value) -> Result<SocketAddr> {
+    pub fn listener(
+        &mut self,
+        name: &str,
+        filters: Vec<Value>,
+        action: Value,
+    ) -> Result<SocketAddr> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let mut listener = at(&mut self.tree, "/static_resources/listeners/0")?.clone();
         *at(&mut listener, "/name")? = json!(name);
@@ -43,8 +49,13 @@ impl Config {
         let mut route = json!({"match": {"prefix": "/"}});
         merge(&mut route, action)?;
         let manager = at(&mut listener, MANAGER)?;
-        let router = at(manager, "/http_filters")?.as_array().and_then(|all| all.last()).cloned().context("the router")?;
-        *at(manager, "/http_filters")? = Value::Array(filters.into_iter().chain([router]).collect());
+        let router = at(manager, "/http_filters")?
+            .as_array()
+            .and_then(|all| all.last())
+            .cloned()
+            .context("the router")?;
+        *at(manager, "/http_filters")? =
+            Value::Array(filters.into_iter().chain([router]).collect());
         *at(manager, "/route_config/virtual_hosts/0/routes")? = json!([route]);
         *at(manager, "/stat_prefix")? = json!(name);
         push(at(&mut self.tree, "/static_resources/listeners")?, listener)?;
@@ -56,11 +67,15 @@ impl Config {
         let mut cluster = at(&mut self.tree, "/static_resources/clusters/0")?.clone();
         *at(&mut cluster, "/name")? = json!(name);
         *at(&mut cluster, "/load_assignment/cluster_name")? = json!(name);
-        *at(&mut cluster, "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path")? = json!(socket);
+        *at(
+            &mut cluster,
+            "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path",
+        )? = json!(socket);
         push(at(&mut self.tree, "/static_resources/clusters")?, cluster)
     }
 
-    /// The filter under test `count` times, each in VMs of its own; 0 leaves a listener without any.
+    /// The filter under test `count` times, each in VMs of its own; 0 leaves a listener without
+    /// any.
     pub fn copies(&mut self, count: usize) -> Result<()> {
         let listener = at(&mut self.tree, "/static_resources/listeners/0")?;
         let manager = at(listener, MANAGER)?;
@@ -70,12 +85,16 @@ impl Config {
             let mut copy = original.clone();
             if number > 0 {
                 *at(&mut copy, "/name")? = json!(format!("copy-{number}"));
-                *at(&mut copy, "/typed_config/config/vm_config/vm_id")? = json!(format!("copy-{number}"));
+                *at(&mut copy, "/typed_config/config/vm_config/vm_id")? =
+                    json!(format!("copy-{number}"));
             }
             filters.insert(0, copy);
         }
         if count == 0 {
-            for route in at(manager, "/route_config/virtual_hosts/0/routes")?.as_array_mut().context("the routes")? {
+            for route in at(manager, "/route_config/virtual_hosts/0/routes")?
+                .as_array_mut()
+                .context("the routes")?
+            {
                 route.as_object_mut().context("a route")?.remove("typed_per_filter_config");
             }
         }
@@ -108,8 +127,7 @@ pub fn noop(module: &Path) -> Value {
 
 /// An answer by Envoy itself, as long as ours.
 pub fn direct(status: u16) -> Value {
-    let body =
-        r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"the request is not authentic for this path"}"#;
+    let body = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"the request is not authentic for this path"}"#;
     json!({"direct_response": {"status": status, "body": {"inline_string": body}}})
 }
 

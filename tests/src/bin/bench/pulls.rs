@@ -1,6 +1,8 @@
-//! From an accepted event to its pull request, what that costs the forge, and a hundred of them at once.
+//! From an accepted event to its pull request, what that costs the forge, and a hundred of them at
+//! once.
 //!
-//! The latency of the forge is that of its interface; git's traffic has none, ours as little as that of the reference.
+//! The latency of the forge is that of its interface; git's traffic has none, ours as little as
+//! that of the reference.
 
 use std::fs;
 use std::thread;
@@ -47,7 +49,9 @@ fn latencies(report: &mut Report, fixture: &Fixture, names: &[String], latency: 
     scene.gitea.set_latency(Duration::from_millis(latency));
     // Makes the mirror and its index.
     scene.opened(scene.app(0)?, "2.0.0")?;
-    let warm = (1..=EVENTS).map(|number| scene.opened(scene.app(number)?, "2.0.0")).collect::<Result<Vec<_>>>()?;
+    let warm = (1..=EVENTS)
+        .map(|number| scene.opened(scene.app(number)?, "2.0.0"))
+        .collect::<Result<Vec<_>>>()?;
     let mut cold = Vec::new();
     for number in EVENTS + 1..=EVENTS + COLD {
         scene.restart(|world| Ok(fs::remove_dir_all(world.path().join("data/mirrors"))?))?;
@@ -66,7 +70,8 @@ fn latencies(report: &mut Report, fixture: &Fixture, names: &[String], latency: 
     Ok(())
 }
 
-/// Milliseconds of what a script would do: clone, edit, commit, push, and one request that opens the pull request.
+/// Milliseconds of what a script would do: clone, edit, commit, push, and one request that opens
+/// the pull request.
 fn by_hand(scene: &Scene, fixture: &Fixture, number: usize) -> Result<f64> {
     let branch = format!("by-hand-{number}");
     let body = json!({"title": "Promote", "body": "", "head": branch, "base": "main"}).to_string();
@@ -94,7 +99,9 @@ fn requests(report: &mut Report, fixture: &Fixture, names: &[String]) -> Result<
     scene.gitea.add_user("ada");
     scene.gitea.require_check(REPOSITORY, "main", "build");
     let (plain, full) = (scene.app(0)?, scene.app(1)?);
-    scene.restart(|world| forge::ask_for(world, &full.name, "labels: [promotion], reviewers: [ada], autoMerge: true"))?;
+    scene.restart(|world| {
+        forge::ask_for(world, &full.name, "labels: [promotion], reviewers: [ada], autoMerge: true")
+    })?;
 
     let promote = |app, version| {
         scene.requests(|| {
@@ -105,8 +112,11 @@ fn requests(report: &mut Report, fixture: &Fixture, names: &[String]) -> Result<
     let alone = promote(plain, "2.0.0")?;
     counted(report, "new promotion", &alone, 3.0);
     let mut rest = promote(full, "2.0.0")?;
-    for (name, end) in [("labels", "/labels"), ("reviewers", "/requested_reviewers"), ("auto-merge", "/merge")] {
-        let (these, others): (Vec<Recorded>, Vec<Recorded>) = rest.into_iter().partition(|request| request.path.ends_with(end));
+    for (name, end) in
+        [("labels", "/labels"), ("reviewers", "/requested_reviewers"), ("auto-merge", "/merge")]
+    {
+        let (these, others): (Vec<Recorded>, Vec<Recorded>) =
+            rest.into_iter().partition(|request| request.path.ends_with(end));
         counted(report, &format!("new promotion with everything, for {name}"), &these, 1.0);
         rest = others;
     }
@@ -142,7 +152,11 @@ fn repeated(report: &mut Report, fixture: &Fixture, names: &[String]) -> Result<
     thread::scope(|scope| {
         let sending = scope.spawn(|| scene.send(&request));
         wait_for("the forge is asked for a pull request", || {
-            scene.gitea.requests().iter().any(|request| request.method == "POST" && request.path.ends_with("/pulls"))
+            scene
+                .gitea
+                .requests()
+                .iter()
+                .any(|request| request.method == "POST" && request.path.ends_with("/pulls"))
         })?;
         // It still holds the connection, so the forge goes on; it cannot note the answer.
         scene.world.sidecar.freeze()?;
@@ -183,13 +197,22 @@ fn polled(report: &mut Report, fixture: &Fixture, names: &[String]) -> Result<()
 
 fn crowd(report: &mut Report, fixture: &Fixture, names: &[String]) -> Result<()> {
     let scene = Scene::start(fixture, names, UNWATCHED)?;
-    let requests = scene.world.apps.iter().map(|app| Scene::event(app, "2.0.0")).collect::<Result<Vec<_>>>()?;
+    let requests = scene
+        .world
+        .apps
+        .iter()
+        .map(|app| Scene::event(app, "2.0.0"))
+        .collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
     let took = thread::scope(|scope| {
         let sending = scope.spawn(|| client::load(scene.edge, &requests, CROWD));
         while scene.open() < CROWD {
             if started.elapsed() > LIMIT {
-                bail!("{} of {CROWD} pull requests after {LIMIT:?}\n{}", scene.open(), scene.world.sidecar.tail());
+                bail!(
+                    "{} of {CROWD} pull requests after {LIMIT:?}\n{}",
+                    scene.open(),
+                    scene.world.sidecar.tail()
+                );
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -211,17 +234,37 @@ fn crowd(report: &mut Report, fixture: &Fixture, names: &[String]) -> Result<()>
         .fold(0.0, |sum, count| sum + count);
     report.value("attempts that lost a race or failed", "attempts", &[troubled], Some(0.0));
     let log = scene.gitea.requests();
-    report.value("requests per promotion", "requests", &[number(log.len()) / number(CROWD)], Some(3.0));
-    report.value("promotions that the forge saw interleaved", "promotions", &[number(interleaved(&log))], Some(0.0));
+    report.value(
+        "requests per promotion",
+        "requests",
+        &[number(log.len()) / number(CROWD)],
+        Some(3.0),
+    );
+    report.value(
+        "promotions that the forge saw interleaved",
+        "promotions",
+        &[number(interleaved(&log))],
+        Some(0.0),
+    );
     // The newest has all others before it in the forge's list.
     let heads = scene.gitea.open_heads(REPOSITORY);
-    let last = scene.world.apps.iter().find(|app| heads.last() == Some(&branch(app))).context("the last pull request")?;
+    let last = scene
+        .world
+        .apps
+        .iter()
+        .find(|app| heads.last() == Some(&branch(app)))
+        .context("the last pull request")?;
     let newer = scene.requests(|| {
         scene.send(&Scene::event(last, "2.1.0")?)?;
         scene.wait_until_recorded(last, "2.1.0")
     })?;
     counted(report, &format!("newer version, {CROWD} pull requests are open"), &newer, 3.0);
-    report.value("sidecar's memory after that", "MB", &[usage::resident(scene.world.pid()?)? / MEGABYTE], None);
+    report.value(
+        "sidecar's memory after that",
+        "MB",
+        &[usage::resident(scene.world.pid()?)? / MEGABYTE],
+        None,
+    );
     Ok(())
 }
 

@@ -30,12 +30,21 @@ pub fn run(report: &mut Report) -> Result<()> {
     ));
     let fixture = Fixture::create()?;
     let host = Server::start(GitHost::open(fixture.path()).router());
-    for (transport, url, bound) in [("file", fixture.file_url(), 100.0), ("http", format!("{}/manifests.git", host.url()), 250.0)] {
+    for (transport, url, bound) in [
+        ("file", fixture.file_url(), 100.0),
+        ("http", format!("{}/manifests.git", host.url()), 250.0),
+    ] {
         let ours = pushes(&fixture, &url)?;
         let clones = fixture.fresh_clones(&url)?;
         report.value(&format!("event → branch, {transport}"), "ms", &ours, Some(bound));
         // Each clone beside a push; the bound is "at least 20 times faster".
-        report.ratio(&format!("event → branch, {transport}"), "ms", &ours, ("fresh clone", &clones), Some(0.05));
+        report.ratio(
+            &format!("event → branch, {transport}"),
+            "ms",
+            &ours,
+            ("fresh clone", &clones),
+            Some(0.05),
+        );
     }
     Ok(())
 }
@@ -132,7 +141,10 @@ impl Fixture {
 
     /// A bare copy that can be pushed to over http.
     pub fn copy(&self, to: &Path) -> Result<()> {
-        git(self.path(), &["clone", "--quiet", "--bare", text(self.repository.path())?, text(to)?])?;
+        git(
+            self.path(),
+            &["clone", "--quiet", "--bare", text(self.repository.path())?, text(to)?],
+        )?;
         git(to, &["config", "http.receivepack", "true"])
     }
 
@@ -143,11 +155,15 @@ impl Fixture {
         let file = work.join("apps").join(app).join("staging.yaml");
         fs::write(&file, fs::read_to_string(&file)?.replace("1.0.0", &format!("1.1.0-{branch}")))?;
         git(&work, &["commit", "--quiet", "--all", "--message=Promote"])?;
-        git(&work, &["push", "--quiet", "--force", "origin", &format!("HEAD:refs/heads/{branch}")])?;
+        git(
+            &work,
+            &["push", "--quiet", "--force", "origin", &format!("HEAD:refs/heads/{branch}")],
+        )?;
         Ok(work)
     }
 
-    /// Milliseconds of clone, edit, commit and push with the git binary; as many values as there are pushes of ours.
+    /// Milliseconds of clone, edit, commit and push with the git binary; as many values as there
+    /// are pushes of ours.
     fn fresh_clones(&self, url: &str) -> Result<Vec<f64>> {
         let mut milliseconds = Vec::new();
         for number in 0..CLONES {
@@ -177,9 +193,15 @@ fn text(path: &Path) -> Result<&str> {
 
 fn git(folder: &Path, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("git");
-    command.current_dir(folder).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
     for role in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{role}_NAME"), "Ada").env(format!("GIT_{role}_EMAIL"), "ada@example.org");
+        command
+            .env(format!("GIT_{role}_NAME"), "Ada")
+            .env(format!("GIT_{role}_EMAIL"), "ada@example.org");
     }
     let output = command.output().context("running git")?;
     if !output.status.success() {

@@ -35,26 +35,38 @@ fn rotation(report: &mut Report) -> Result<()> {
     let mut clients = (0..16).map(|_| Client::connect(config.edge)).collect::<Result<Vec<_>>>()?;
     let mut seconds = Vec::new();
     for number in 0..ROTATIONS {
-        let event = Event::helm_upgraded(&app.target("dev"), &app.name, "1.0.0").because("RollbackSucceeded", "info");
+        let event = Event::helm_upgraded(&app.target("dev"), &app.name, "1.0.0")
+            .because("RollbackSucceeded", "info");
         let key = format!("rotated-{number}-0123456789abcdef0123456789abcdef");
         let request = world::signed(&app.path("dev"), &key, &event.to_body()?);
         app.add_key("dev", &key)?;
         app.drop_old_keys("dev")?;
         let written = Instant::now();
         loop {
-            let statuses = clients.iter_mut().map(|client| client.send(&request)).collect::<Result<Vec<_>>>()?;
+            let statuses = clients
+                .iter_mut()
+                .map(|client| client.send(&request))
+                .collect::<Result<Vec<_>>>()?;
             if statuses.iter().all(|status| *status == 202) {
                 break;
             }
             if written.elapsed() > Duration::from_secs(30) {
-                bail!("a new key is not known after half a minute: {statuses:?}\n{}", world.sidecar.tail());
+                bail!(
+                    "a new key is not known after half a minute: {statuses:?}\n{}",
+                    world.sidecar.tail()
+                );
             }
         }
         seconds.push(written.elapsed().as_secs_f64());
         // Each change comes alone, as a person's does.
         thread::sleep(Duration::from_secs(1));
     }
-    report.value(&format!("key rotation → every worker, {} endpoints", FOR_ROTATION * 3), "s", &seconds, Some(1.0));
+    report.value(
+        &format!("key rotation → every worker, {} endpoints", FOR_ROTATION * 3),
+        "s",
+        &seconds,
+        Some(1.0),
+    );
     Ok(())
 }
 
@@ -97,7 +109,9 @@ impl Loaded {
     }
 
     fn cost(&self, requests: &[Vec<u8>]) -> Result<f64> {
-        let used = || Ok::<_, anyhow::Error>(usage::cpu(self.envoy.pid())? + usage::cpu(self.world.pid()?)?);
+        let used = || {
+            Ok::<_, anyhow::Error>(usage::cpu(self.envoy.pid())? + usage::cpu(self.world.pid()?)?)
+        };
         let before = used()?;
         let load = client::load(self.config.edge, requests, 4)?.all(202)?;
         Ok(used()?.saturating_sub(before).as_secs_f64() * 1e6 / load.count())

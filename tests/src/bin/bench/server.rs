@@ -1,5 +1,5 @@
-//! The references behind Envoy: a server that verifies and commits as the sidecar does but speaks plain HTTP, and one that
-//! does nothing. Both listen in a folder that the main program gives.
+//! The references behind Envoy: a server that verifies and commits as the sidecar does but speaks
+//! plain HTTP, and one that does nothing. Both listen in a folder that the main program gives.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -23,8 +23,8 @@ use lockgate::pipelines::Catalog;
 use lockgate::promote::{self, GitSettings, Scheduler};
 use lockgate::store::Store;
 use lockgate_core::decide::Freshness;
-use lockgate_core::endpoint::{PathPrefix, parse_path};
 use lockgate_core::retry::RetryPolicy;
+use lockgate_edge::endpoint::{PathPrefix, parse_path};
 use lockgate_git::AddressPolicy;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -75,24 +75,38 @@ fn intake(folder: &Path) -> Result<Intake> {
         mirrors: folder.join("reference/mirrors"),
         retry,
         workers: NonZeroUsize::new(4).context("four workers")?,
-        git: GitSettings { author_name: "Bench".to_owned(), author_email: "bench@localhost".to_owned(), signing_key: None, policy },
+        git: GitSettings {
+            author_name: "Bench".to_owned(),
+            author_email: "bench@localhost".to_owned(),
+            signing_key: None,
+            policy,
+        },
         poll: promote::Poll { min: Duration::from_secs(15), max: Duration::from_secs(300) },
         connect: promote::Connect::default(),
         notification: None,
         recheck: promote::RECHECK,
         stop_grace: promote::STOP_GRACE,
     };
-    let (scheduler, runner) = Scheduler::new(catalog.clone(), store.clone(), settings, metrics.clone());
+    let (scheduler, runner) =
+        Scheduler::new(catalog.clone(), store.clone(), settings, metrics.clone());
     // They run as long as the process, which has nothing to clean up.
     tokio::spawn(async move { runner.run().await.map_err(|error| anyhow!(error)) });
     tokio::spawn(follow);
     let freshness = Freshness { past: Duration::from_secs(600), future: Duration::from_secs(120) };
-    let settings =
-        intake::Settings { freshness, wait: Duration::from_secs(5), public_url: None, allow_unsigned: BTreeSet::new(), retry };
+    let settings = intake::Settings {
+        freshness,
+        wait: Duration::from_secs(5),
+        public_url: None,
+        allow_unsigned: BTreeSet::new(),
+        retry,
+    };
     Ok(Intake::new(catalog, store, settings, scheduler, metrics))
 }
 
-fn answer(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, intake: Option<Arc<Intake>>) {
+fn answer(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    intake: Option<Arc<Intake>>,
+) {
     let service = service_fn(move |request| {
         let intake = intake.clone();
         async move {
@@ -102,19 +116,30 @@ fn answer(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, intake: 
             };
             let body = Full::new(Bytes::from_static(b"{\"promotion\":null}"));
             Ok::<_, Infallible>(
-                Response::builder().status(status).header("content-type", "application/json").body(body).unwrap_or_default(),
+                Response::builder()
+                    .status(status)
+                    .header("content-type", "application/json")
+                    .body(body)
+                    .unwrap_or_default(),
             )
         }
     });
     tokio::spawn(async move {
         // A client that goes away is no matter of the server.
-        let _gone = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        let _gone = auto::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
     });
 }
 
 async fn deliver(intake: &Intake, request: Request<Incoming>) -> Result<u16> {
-    let endpoint = parse_path(&PathPrefix::default(), request.uri().path().as_bytes()).map_err(|error| anyhow!("{error}"))?;
-    let signature = request.headers().get("x-signature").map(|value| Bytes::copy_from_slice(value.as_bytes())).unwrap_or_default();
+    let endpoint = parse_path(&PathPrefix::default(), request.uri().path().as_bytes())
+        .map_err(|error| anyhow!("{error}"))?;
+    let signature = request
+        .headers()
+        .get("x-signature")
+        .map(|value| Bytes::copy_from_slice(value.as_bytes()))
+        .unwrap_or_default();
     let body = request.into_body().collect().await?.to_bytes();
     let delivery = Delivery {
         endpoint,

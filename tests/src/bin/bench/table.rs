@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use lockgate_e2e::artifacts;
 use serde::Serialize;
 
-/// One line of the result. `ratio` is ours ÷ reference; with a bound it is the ratio that must not exceed it, or where there
-/// is no reference, `ours`.
+/// One line of the result. `ratio` is ours ÷ reference; with a bound it is the ratio that must not
+/// exceed it, or where there is no reference, `ours`.
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub name: String,
@@ -35,7 +35,12 @@ pub struct Report {
 
 impl Report {
     pub fn new() -> Self {
-        let report = Self { machine: machine(), commit: commit(), date: Timestamp::now().to_string(), rows: Vec::new() };
+        let report = Self {
+            machine: machine(),
+            commit: commit(),
+            date: Timestamp::now().to_string(),
+            rows: Vec::new(),
+        };
         println!("{} · commit {} · {}", report.machine, report.commit, report.date);
         report
     }
@@ -57,11 +62,23 @@ impl Report {
         self.add(row);
     }
 
-    /// Ours beside a reference, sample by sample from the same rounds; `bound` limits ours ÷ reference.
-    pub fn ratio(&mut self, name: &str, unit: &'static str, ours: &[f64], reference: (&str, &[f64]), bound: Option<f64>) {
+    /// Ours beside a reference, sample by sample from the same rounds; `bound` limits ours ÷
+    /// reference.
+    pub fn ratio(
+        &mut self,
+        name: &str,
+        unit: &'static str,
+        ours: &[f64],
+        reference: (&str, &[f64]),
+        bound: Option<f64>,
+    ) {
         let (reference_name, theirs) = reference;
-        let ratios: Vec<f64> =
-            ours.iter().zip(theirs).filter(|(_, theirs)| **theirs > 0.0).map(|(ours, theirs)| ours / theirs).collect();
+        let ratios: Vec<f64> = ours
+            .iter()
+            .zip(theirs)
+            .filter(|(_, theirs)| **theirs > 0.0)
+            .map(|(ours, theirs)| ours / theirs)
+            .collect();
         let ratio = median(&ratios);
         let row = Row {
             name: name.to_owned(),
@@ -80,7 +97,10 @@ impl Report {
     /// A heading of the printed table.
     pub fn section(&self, title: &str) {
         println!("\n{title}");
-        println!("{:<58} {:>10} {:>10} {:>7} {:>7} {:>7}", "", "ours", "reference", "ratio", "spread", "bound");
+        println!(
+            "{:<58} {:>10} {:>10} {:>7} {:>7} {:>7}",
+            "", "ours", "reference", "ratio", "spread", "bound"
+        );
     }
 
     fn add(&mut self, row: Row) {
@@ -108,10 +128,20 @@ impl Report {
     /// Writes `target/bench.json` and says what is over its bound.
     pub fn finish(self) -> Result<()> {
         let path = artifacts::target().join("bench.json");
-        fs::write(&path, serde_json::to_string_pretty(&self)? + "\n").with_context(|| format!("writing {}", path.display()))?;
+        fs::write(&path, serde_json::to_string_pretty(&self)? + "\n")
+            .with_context(|| format!("writing {}", path.display()))?;
         let bounded = self.rows.iter().filter(|row| row.bound.is_some()).count();
-        let over: Vec<&str> = self.rows.iter().filter(|row| row.within == Some(false)).map(|row| row.name.as_str()).collect();
-        println!("\n{} of {bounded} bounded rows are within their bound; written to {}", bounded - over.len(), path.display());
+        let over: Vec<&str> = self
+            .rows
+            .iter()
+            .filter(|row| row.within == Some(false))
+            .map(|row| row.name.as_str())
+            .collect();
+        println!(
+            "\n{} of {bounded} bounded rows are within their bound; written to {}",
+            bounded - over.len(),
+            path.display()
+        );
         for name in over {
             println!("over its bound: {name}");
         }
@@ -165,7 +195,9 @@ fn machine() -> String {
 }
 
 fn commit() -> String {
-    let git = |arguments: &[&str]| Command::new("git").current_dir(artifacts::workspace()).args(arguments).output().ok();
+    let git = |arguments: &[&str]| {
+        Command::new("git").current_dir(artifacts::workspace()).args(arguments).output().ok()
+    };
     let head = git(&["rev-parse", "--short=12", "HEAD"]).filter(|output| output.status.success());
     let Some(head) = head else { return "none".to_owned() };
     let changed = git(&["status", "--porcelain"]).is_some_and(|output| !output.stdout.is_empty());

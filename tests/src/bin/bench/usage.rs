@@ -8,10 +8,16 @@ use anyhow::{Context, Result};
 /// Processor time of all threads that still run.
 pub fn cpu(pid: u32) -> Result<Duration> {
     let mut nanoseconds = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid}"))? {
+    for task in
+        fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid}"))?
+    {
         // A thread that ends meanwhile has no file any more.
         let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        nanoseconds += text.split(' ').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or_default();
+        nanoseconds += text
+            .split(' ')
+            .next()
+            .and_then(|number| number.parse::<u64>().ok())
+            .unwrap_or_default();
     }
     Ok(Duration::from_nanos(nanoseconds))
 }
@@ -22,8 +28,12 @@ pub fn resident(pid: u32) -> Result<f64> {
 }
 
 fn status(pid: u32, name: &str) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name} of process {pid}"))?;
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("process {pid}"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .with_context(|| format!("no {name} of process {pid}"))?;
     let kilobytes: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kilobytes * 1024.0)
 }

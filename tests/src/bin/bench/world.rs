@@ -1,4 +1,5 @@
-//! A sidecar with as many pipelines as a measurement needs, its limits lifted, and the events it is sent.
+//! A sidecar with as many pipelines as a measurement needs, its limits lifted, and the events it is
+//! sent.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +18,8 @@ use tempfile::TempDir;
 
 use super::client::{Client, post};
 
-/// The address of the pipeline whose events are stored and wait for a person: the intent is durable, and no worker runs.
+/// The address of the pipeline whose events are stored and wait for a person: the intent is
+/// durable, and no worker runs.
 pub const MANUAL: &str = "/promotion/team-a/manual/dev";
 const MANUAL_KEY: &str = "bench-manual-0123456789abcdef0123456789abcdef";
 const WAIT: Duration = Duration::from_secs(5);
@@ -38,7 +40,8 @@ pub struct Plan {
     pub repository: String,
     /// A prefix that is allowed without encryption.
     pub insecure: Option<String>,
-    /// Further sections of the configuration; they lift the limits unless a section `edge` says otherwise.
+    /// Further sections of the configuration; they lift the limits unless a section `edge` says
+    /// otherwise.
     pub settings: &'static str,
     /// Name and text of further files for the watched folder.
     pub files: Vec<(String, String)>,
@@ -47,8 +50,16 @@ pub struct Plan {
 impl Plan {
     /// `count` pipelines that only notify.
     pub fn notifying(count: usize) -> Self {
-        let apps = (0..count).map(|number| AppSpec::new(&format!("app-{number}"), Strategy::Notification)).collect();
-        Self { apps, repository: String::new(), insecure: None, settings: Options::LIFTED, files: Vec::new() }
+        let apps = (0..count)
+            .map(|number| AppSpec::new(&format!("app-{number}"), Strategy::Notification))
+            .collect();
+        Self {
+            apps,
+            repository: String::new(),
+            insecure: None,
+            settings: Options::LIFTED,
+            files: Vec::new(),
+        }
     }
 }
 
@@ -61,11 +72,18 @@ impl World {
         for (name, text) in &plan.files {
             folder.write(name, text)?;
         }
-        let apps = plan.apps.iter().map(|app| folder.add(app, NAMESPACE, &plan.repository)).collect::<Result<Vec<_>>>()?;
+        let apps = plan
+            .apps
+            .iter()
+            .map(|app| folder.add(app, NAMESPACE, &plan.repository))
+            .collect::<Result<Vec<_>>>()?;
         let sidecar = Sidecar::prepare(root, WAIT, plan.settings)?;
         if let Some(prefix) = &plan.insecure {
             let text = fs::read_to_string(sidecar.configuration())?;
-            fs::write(sidecar.configuration(), text.replace("allowInsecure: [", &format!("allowInsecure: [\"{prefix}\", ")))?;
+            fs::write(
+                sidecar.configuration(),
+                text.replace("allowInsecure: [", &format!("allowInsecure: [\"{prefix}\", ")),
+            )?;
         }
         sidecar.start()?;
         Ok(Self { sidecar, apps, certificates: Certificates::create(root)?, directory })
@@ -97,7 +115,9 @@ impl World {
         let end = Instant::now() + Duration::from_secs(60);
         let mut in_a_row = 0;
         while in_a_row < 16 {
-            let status = Client::connect(edge).and_then(|mut client| client.send(&probe)).unwrap_or_default();
+            let status = Client::connect(edge)
+                .and_then(|mut client| client.send(&probe))
+                .unwrap_or_default();
             in_a_row = if status == 401 { in_a_row + 1 } else { 0 };
             if Instant::now() > end {
                 bail!("the edge still answers {status} after a minute\n{}", self.sidecar.tail());
@@ -108,9 +128,12 @@ impl World {
     }
 }
 
-/// `count` events that the pipeline `manual` takes for new revisions, each of a kilobyte and signed. `first` must not repeat.
+/// `count` events that the pipeline `manual` takes for new revisions, each of a kilobyte and
+/// signed. `first` must not repeat.
 pub fn fresh_events(first: usize, count: usize) -> Result<Vec<Vec<u8>>> {
-    (first..first + count).map(|number| Ok(signed(MANUAL, MANUAL_KEY, &kilobyte(number)?))).collect()
+    (first..first + count)
+        .map(|number| Ok(signed(MANUAL, MANUAL_KEY, &kilobyte(number)?)))
+        .collect()
 }
 
 /// A request with this body, signed with this key.

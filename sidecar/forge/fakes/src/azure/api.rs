@@ -30,12 +30,17 @@ impl Asked {
     }
 }
 
-pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(super) async fn serve(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if path.contains("/_git/") {
         return next.run(request).await;
     }
-    let (query, headers) = (request.uri().query().unwrap_or_default().to_owned(), request.headers().clone());
+    let (query, headers) =
+        (request.uri().query().unwrap_or_default().to_owned(), request.headers().clone());
     let bytes = to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let failure = {
@@ -52,9 +57,12 @@ pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request, n
     }
     let asked = Asked { query: pairs(&query).into_iter().collect(), method, body };
     let segments: Vec<String> = path.trim_matches('/').split('/').map(percent_decode).collect();
-    let answer = shared.version(&asked, &headers, &segments).and_then(|()| shared.answer(&asked, &segments));
+    let answer =
+        shared.version(&asked, &headers, &segments).and_then(|()| shared.answer(&asked, &segments));
     match answer {
-        Ok(value) if asked.method == Method::POST => (StatusCode::CREATED, Json(value)).into_response(),
+        Ok(value) if asked.method == Method::POST => {
+            (StatusCode::CREATED, Json(value)).into_response()
+        }
         Ok(value) => Json(value).into_response(),
         Err(refusal) => (refusal.0, Json(refusal.1)).into_response(),
     }
@@ -62,7 +70,10 @@ pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request, n
 
 impl Shared {
     fn admits(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let value = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         if let Some(token) = value.strip_prefix("Bearer ") {
             // Entra tokens are JWTs, personal access tokens are not.
             return token == self.token && token.starts_with("eyJ");
@@ -72,21 +83,32 @@ impl Shared {
     }
 
     /// A request that writes names a version that this server has; what is in preview says so.
-    fn version(&self, asked: &Asked, headers: &HeaderMap, segments: &[String]) -> Result<(), Refusal> {
+    fn version(
+        &self,
+        asked: &Asked,
+        headers: &HeaderMap,
+        segments: &[String],
+    ) -> Result<(), Refusal> {
         if asked.method == Method::OPTIONS {
             return Ok(());
         }
-        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let named = asked.text("api-version").or_else(|| accept.split_once("api-version=").map(|(_, version)| version.to_owned()));
+        let accept =
+            headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let named = asked
+            .text("api-version")
+            .or_else(|| accept.split_once("api-version=").map(|(_, version)| version.to_owned()));
         let refuse = |key: &str, words: String| Err(refuse(StatusCode::BAD_REQUEST, key, &words));
         let Some(version) = named else {
             if asked.method == Method::GET {
                 return Ok(());
             }
-            let words = format!("No api-version was supplied for the \"{}\" request.", asked.method);
+            let words =
+                format!("No api-version was supplied for the \"{}\" request.", asked.method);
             return refuse("VssVersionNotSpecifiedException", words);
         };
-        let (number, preview) = version.split_once("-preview").map_or((version.as_str(), false), |(number, _)| (number, true));
+        let (number, preview) = version
+            .split_once("-preview")
+            .map_or((version.as_str(), false), |(number, _)| (number, true));
         let newest = self.state.lock().unwrap().newest_version.clone();
         if number.parse::<f64>().ok() > newest.parse().ok() {
             let words = format!(
@@ -95,8 +117,9 @@ impl Shared {
             );
             return refuse("VssVersionOutOfRangeException", words);
         }
-        let in_preview =
-            segments.last().is_some_and(|last| ["connectiondata", "resourceareas"].contains(&last.to_lowercase().as_str()));
+        let in_preview = segments.last().is_some_and(|last| {
+            ["connectiondata", "resourceareas"].contains(&last.to_lowercase().as_str())
+        });
         if in_preview && !preview {
             let words = format!(
                 "The requested version \"{version}\" of the resource is under preview. The -preview flag must be supplied in \
@@ -113,9 +136,12 @@ impl Shared {
         match words.as_slice() {
             [_, "_apis", area] if asked.method == Method::OPTIONS => Ok(locations(&lower(area))),
             // On a Server there are none, and clients stay with the address they have.
-            [_, "_apis", last] if lower(last) == "resourceareas" => Ok(json!({"count": 0, "value": null})),
+            [_, "_apis", last] if lower(last) == "resourceareas" => {
+                Ok(json!({"count": 0, "value": null}))
+            }
             [_, "_apis", last] if lower(last) == "connectiondata" => {
-                let user = json!({"id": Azure::USER, "isActive": true, "providerDisplayName": "Lockgate"});
+                let user =
+                    json!({"id": Azure::USER, "isActive": true, "providerDisplayName": "Lockgate"});
                 Ok(json!({"authenticatedUser": user, "authorizedUser": user}))
             }
             [_, "_apis", "identities"] => Ok(found(self.identities(asked))),
@@ -126,11 +152,19 @@ impl Shared {
                         "TF401019: The Git repository with name or identifier {repo} does not exist or you do not have \
                          permissions for the operation you are attempting."
                     );
-                    return Err(refuse(StatusCode::NOT_FOUND, "GitRepositoryNotFoundException", &words));
+                    return Err(refuse(
+                        StatusCode::NOT_FOUND,
+                        "GitRepositoryNotFoundException",
+                        &words,
+                    ));
                 }
                 self.repository(&path, rest, asked)
             }
-            _ => Err(refuse(StatusCode::NOT_FOUND, "VssResourceNotFoundException", "no such resource")),
+            _ => Err(refuse(
+                StatusCode::NOT_FOUND,
+                "VssResourceNotFoundException",
+                "no such resource",
+            )),
         }
     }
 
@@ -144,20 +178,40 @@ impl Shared {
                     self.list(path, asked)
                 }
             }
-            [first, number, below @ ..] if first.eq_ignore_ascii_case("pullrequests") => self.one(path, number, below, asked),
+            [first, number, below @ ..] if first.eq_ignore_ascii_case("pullrequests") => {
+                self.one(path, number, below, asked)
+            }
             ["stats", "branches"] => {
                 let head = asked.text("name").unwrap_or_default();
-                let base = asked.text("baseVersionDescriptor.version").unwrap_or_else(|| "main".to_owned());
+                let base = asked
+                    .text("baseVersionDescriptor.version")
+                    .unwrap_or_else(|| "main".to_owned());
                 let tip = self.git.tip(path, &head);
-                let tip = tip.ok_or_else(|| invalid(&format!("Branch \"{head}\" does not exist in the repository.")))?;
+                let tip = tip.ok_or_else(|| {
+                    invalid(&format!("Branch \"{head}\" does not exist in the repository."))
+                })?;
                 if self.git.tip(path, &base).is_none() {
-                    let words = format!("TF401175:The version descriptor <Branch: {base} > could not be resolved to a version.");
-                    return Err(refuse(StatusCode::NOT_FOUND, "GitUnresolvableToCommitException", &words));
+                    let words = format!(
+                        "TF401175:The version descriptor <Branch: {base} > could not be resolved to a version."
+                    );
+                    return Err(refuse(
+                        StatusCode::NOT_FOUND,
+                        "GitUnresolvableToCommitException",
+                        &words,
+                    ));
                 }
-                let count = |range: String| self.git.git(path, &["rev-list", "--count", &range]).trim().parse::<u64>().unwrap();
+                let count = |range: String| {
+                    self.git
+                        .git(path, &["rev-list", "--count", &range])
+                        .trim()
+                        .parse::<u64>()
+                        .unwrap()
+                };
                 let ahead = count(format!("refs/heads/{base}..refs/heads/{head}"));
                 let behind = count(format!("refs/heads/{head}..refs/heads/{base}"));
-                Ok(json!({"commit": {"commitId": tip}, "name": head, "aheadCount": ahead, "behindCount": behind}))
+                Ok(
+                    json!({"commit": {"commitId": tip}, "name": head, "aheadCount": ahead, "behindCount": behind}),
+                )
             }
             ["commits", commit, "statuses"] if post => {
                 let mut state = self.state.lock().unwrap();
@@ -167,15 +221,23 @@ impl Shared {
                 Ok(status)
             }
             ["commits", commit, "statuses"] => Ok(self.statuses(path, commit, asked)),
-            _ => Err(refuse(StatusCode::NOT_FOUND, "VssResourceNotFoundException", "no such resource")),
+            _ => Err(refuse(
+                StatusCode::NOT_FOUND,
+                "VssResourceNotFoundException",
+                "no such resource",
+            )),
         }
     }
 
     fn statuses(&self, path: &str, commit: &str, asked: &Asked) -> Value {
-        let number = |name: &str, default: usize| asked.text(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        let number = |name: &str, default: usize| {
+            asked.text(name).and_then(|text| text.parse().ok()).unwrap_or(default)
+        };
         let state = self.state.lock().unwrap();
         let mut list: Vec<Value> = Vec::new();
-        for (_, _, status) in state.statuses.iter().rev().filter(|(at, of, _)| at == path && of == commit) {
+        for (_, _, status) in
+            state.statuses.iter().rev().filter(|(at, of, _)| at == path && of == commit)
+        {
             let is_known = list.iter().any(|newer| newer["context"] == status["context"]);
             if !(is_known && asked.text("latestOnly").as_deref() == Some("true")) {
                 list.push(status.clone());
@@ -212,9 +274,20 @@ impl Shared {
 }
 
 pub(super) fn status(body: &Value, id: u64) -> Result<Value, Refusal> {
-    body["context"]["name"].as_str().filter(|name| !name.is_empty()).ok_or_else(|| invalid("context.name"))?;
+    body["context"]["name"]
+        .as_str()
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| invalid("context.name"))?;
     let mut status = body.clone();
-    let states = ["notSet", "pending", "succeeded", "failed", "error", "notApplicable", "partiallySucceeded"];
+    let states = [
+        "notSet",
+        "pending",
+        "succeeded",
+        "failed",
+        "error",
+        "notApplicable",
+        "partiallySucceeded",
+    ];
     status["state"] = super::pulls::word(&body["state"], &states).into();
     if status["context"]["genre"].is_null() {
         status["context"]["genre"] = Value::Null;
@@ -243,7 +316,11 @@ pub(super) fn found(value: Vec<Value>) -> Value {
 }
 
 pub(super) fn invalid(words: &str) -> Refusal {
-    refuse(StatusCode::BAD_REQUEST, "InvalidArgumentValueException", &format!("Invalid argument value.\r\nParameter name: {words}"))
+    refuse(
+        StatusCode::BAD_REQUEST,
+        "InvalidArgumentValueException",
+        &format!("Invalid argument value.\r\nParameter name: {words}"),
+    )
 }
 
 pub(super) fn refuse(status: StatusCode, key: &str, words: &str) -> Refusal {
@@ -251,16 +328,26 @@ pub(super) fn refuse(status: StatusCode, key: &str, words: &str) -> Refusal {
 }
 
 fn error(key: &str, words: &str) -> Value {
-    let name = format!("Microsoft.TeamFoundation.Git.Server.{key}, Microsoft.TeamFoundation.Git.Server");
+    let name =
+        format!("Microsoft.TeamFoundation.Git.Server.{key}, Microsoft.TeamFoundation.Git.Server");
     json!({"$id": "1", "innerException": null, "message": words, "typeName": name, "typeKey": key, "errorCode": 0, "eventId": 3000})
 }
 
 fn fail(status: u16) -> Response {
-    let page = Html("<!DOCTYPE html><html><head><title>Azure DevOps Services | Sign In</title></head></html>");
+    let page = Html(
+        "<!DOCTYPE html><html><head><title>Azure DevOps Services | Sign In</title></head></html>",
+    );
     let code = StatusCode::from_u16(status).unwrap();
     match status {
         203 => (code, page).into_response(),
-        302 => (code, [(header::LOCATION, "https://spsprodweu1.vssps.visualstudio.com/_signin?realm=dev.azure.com")], page)
+        302 => (
+            code,
+            [(
+                header::LOCATION,
+                "https://spsprodweu1.vssps.visualstudio.com/_signin?realm=dev.azure.com",
+            )],
+            page,
+        )
             .into_response(),
         401 => {
             let words = "TF400813: The user '' is not authorized to access this resource.";
@@ -269,11 +356,18 @@ fn fail(status: u16) -> Response {
         429 => {
             let words = "TF400733: The request has been canceled: Request was blocked due to exceeding usage of resource \
                          'Concurrency' in namespace 'User'.";
-            let headers = [("retry-after", RETRY_AFTER), ("x-ratelimit-remaining", "0"), ("x-ratelimit-limit", "200")];
+            let headers = [
+                ("retry-after", RETRY_AFTER),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-limit", "200"),
+            ];
             (code, headers, Json(error("RequestBlockedException", words))).into_response()
         }
         _ => {
-            let answer = Json(error("VssServiceException", "TF246017: Azure DevOps could not connect to the database."));
+            let answer = Json(error(
+                "VssServiceException",
+                "TF246017: Azure DevOps could not connect to the database.",
+            ));
             if status == 503 {
                 (code, [("retry-after", RETRY_AFTER)], answer).into_response()
             } else {
@@ -286,7 +380,8 @@ fn fail(status: u16) -> Response {
 /// Seconds for which a client is asked to stay away.
 const RETRY_AFTER: &str = "7";
 
-/// What clients ask for first: where the resources are, and in which versions. The ids are those of Microsoft's clients.
+/// What clients ask for first: where the resources are, and in which versions. The ids are those of
+/// Microsoft's clients.
 fn locations(area: &str) -> Value {
     let repository = "{project}/_apis/{area}/repositories/{repositoryId}";
     let pull = format!("{repository}/pullRequests/{{pullRequestId}}/{{resource}}");
@@ -298,8 +393,18 @@ fn locations(area: &str) -> Value {
     };
     let list = match area {
         "location" => vec![
-            one("e81700f7-3be2-46de-8624-2eb35882fcaa", "ResourceAreas", "_apis/{resource}/{areaId}", "0.0"),
-            one("00d9565f-ed9c-4a06-9a50-00e7896ccab4", "ConnectionData", "_apis/{resource}", "0.0"),
+            one(
+                "e81700f7-3be2-46de-8624-2eb35882fcaa",
+                "ResourceAreas",
+                "_apis/{resource}/{areaId}",
+                "0.0",
+            ),
+            one(
+                "00d9565f-ed9c-4a06-9a50-00e7896ccab4",
+                "ConnectionData",
+                "_apis/{resource}",
+                "0.0",
+            ),
         ],
         "git" => vec![
             one(
@@ -308,18 +413,48 @@ fn locations(area: &str) -> Value {
                 &format!("{repository}/{{resource}}/{{pullRequestId}}"),
                 "7.0",
             ),
-            one("f22387e3-984e-4c52-9c6d-fbb8f14c812d", "labels", &format!("{pull}/{{labelIdOrName}}"), "7.0"),
-            one("4b6702c7-aa35-4b89-9c96-b9abf6d3e540", "reviewers", &format!("{pull}/{{reviewerId}}"), "7.0"),
-            one("ab6e2e5d-a0b7-4153-b64a-a4efe0d49449", "threads", &format!("{pull}/{{threadId}}"), "7.0"),
-            one("b5f6bb4f-8d1e-4d79-8d11-4c9172c99c35", "statuses", &format!("{pull}/{{statusId}}"), "7.0"),
-            one("d43911ee-6958-46b0-a42b-8445b8a0d004", "iterations", &format!("{pull}/{{iterationId}}"), "7.0"),
+            one(
+                "f22387e3-984e-4c52-9c6d-fbb8f14c812d",
+                "labels",
+                &format!("{pull}/{{labelIdOrName}}"),
+                "7.0",
+            ),
+            one(
+                "4b6702c7-aa35-4b89-9c96-b9abf6d3e540",
+                "reviewers",
+                &format!("{pull}/{{reviewerId}}"),
+                "7.0",
+            ),
+            one(
+                "ab6e2e5d-a0b7-4153-b64a-a4efe0d49449",
+                "threads",
+                &format!("{pull}/{{threadId}}"),
+                "7.0",
+            ),
+            one(
+                "b5f6bb4f-8d1e-4d79-8d11-4c9172c99c35",
+                "statuses",
+                &format!("{pull}/{{statusId}}"),
+                "7.0",
+            ),
+            one(
+                "d43911ee-6958-46b0-a42b-8445b8a0d004",
+                "iterations",
+                &format!("{pull}/{{iterationId}}"),
+                "7.0",
+            ),
             one(
                 "428dd4fb-fda5-4722-af02-9313b80305da",
                 "statuses",
                 &format!("{repository}/commits/{{commitId}}/{{resource}}"),
                 "7.0",
             ),
-            one("d5b216de-d8d5-4d32-ae76-51df755b16d3", "branches", &format!("{repository}/stats/{{resource}}"), "7.0"),
+            one(
+                "d5b216de-d8d5-4d32-ae76-51df755b16d3",
+                "branches",
+                &format!("{repository}/stats/{{resource}}"),
+                "7.0",
+            ),
         ],
         _ => Vec::new(),
     };

@@ -103,7 +103,11 @@ impl Pull {
         }
         if !is_listed {
             if !self.labels.is_empty() {
-                value["labels"] = self.labels.iter().map(|name| json!({"id": "0", "name": name, "active": true})).collect();
+                value["labels"] = self
+                    .labels
+                    .iter()
+                    .map(|name| json!({"id": "0", "name": name, "active": true}))
+                    .collect();
             }
             if let Some(id) = &self.auto_complete_set_by {
                 value["autoCompleteSetBy"] = json!({"id": id});
@@ -116,18 +120,30 @@ impl Pull {
 
 impl Shared {
     pub(super) fn list(&self, repository: &str, asked: &Asked) -> Result<Value, Refusal> {
-        let wanted = word(&asked.text("searchCriteria.status").unwrap_or_default().into(), STATUSES);
-        let number = |name: &str, default: usize| asked.text(name).and_then(|text| text.parse().ok()).unwrap_or(default);
-        let (head, base) = (asked.text("searchCriteria.sourceRefName"), asked.text("searchCriteria.targetRefName"));
+        let wanted =
+            word(&asked.text("searchCriteria.status").unwrap_or_default().into(), STATUSES);
+        let number = |name: &str, default: usize| {
+            asked.text(name).and_then(|text| text.parse().ok()).unwrap_or(default)
+        };
+        let (head, base) = (
+            asked.text("searchCriteria.sourceRefName"),
+            asked.text("searchCriteria.targetRefName"),
+        );
         let mut state = self.state.lock().unwrap();
-        let is = |asked: &Option<String>, branch: &str| asked.as_ref().is_none_or(|name| *name == format!("refs/heads/{branch}"));
+        let is = |asked: &Option<String>, branch: &str| {
+            asked.as_ref().is_none_or(|name| *name == format!("refs/heads/{branch}"))
+        };
         let has_status = |pull: &Pull| match wanted.as_str() {
             "" | "notSet" => pull.status == "active",
             "all" => true,
             status => pull.status == status,
         };
-        let is_wanted =
-            |pull: &&mut Pull| pull.repository == repository && has_status(pull) && is(&head, &pull.head) && is(&base, &pull.base);
+        let is_wanted = |pull: &&mut Pull| {
+            pull.repository == repository
+                && has_status(pull)
+                && is(&head, &pull.head)
+                && is(&base, &pull.base)
+        };
         // The newest first.
         let list = state.pulls.iter_mut().rev().filter(is_wanted);
         let page = list.skip(number("$skip", 0)).take(number("$top", 101).min(1000)).map(|pull| {
@@ -144,58 +160,86 @@ impl Shared {
         };
         let branch = |name: &str| {
             let text = field(name)?;
-            let tip = text.strip_prefix("refs/heads/").filter(|branch| self.git.tip(repository, branch).is_some());
+            let tip = text
+                .strip_prefix("refs/heads/")
+                .filter(|branch| self.git.tip(repository, branch).is_some());
             tip.map(str::to_owned).ok_or_else(|| {
                 let words = "TF401398: The pull request cannot be activated because the source and/or the target branch no \
                              longer exists, or the requested refs are not branches";
                 refuse(StatusCode::BAD_REQUEST, "GitPullRequestCannotBeActivated", words)
             })
         };
-        let (head, base, title) = (branch("sourceRefName")?, branch("targetRefName")?, field("title")?);
+        let (head, base, title) =
+            (branch("sourceRefName")?, branch("targetRefName")?, field("title")?);
         let description = description(&asked.body)?;
         self.may_contribute()?;
         let mut state = self.state.lock().unwrap();
         let is_same = |pull: &&Pull| {
-            pull.status == "active" && !pull.is_from_fork && pull.repository == repository && pull.head == head && pull.base == base
+            pull.status == "active"
+                && !pull.is_from_fork
+                && pull.repository == repository
+                && pull.head == head
+                && pull.base == base
         };
         if state.pulls.iter().find(is_same).is_some() {
-            let words = "TF401179: An active pull request for the source and target branch already exists.";
+            let words =
+                "TF401179: An active pull request for the source and target branch already exists.";
             return Err(refuse(StatusCode::CONFLICT, "GitPullRequestExistsException", words));
         }
         let id = state.next_id();
-        let mut pull = Pull { id, title, description, ..Pull::new(repository, &head, &base, Azure::USER) };
+        let mut pull =
+            Pull { id, title, description, ..Pull::new(repository, &head, &base, Azure::USER) };
         pull.refresh(&self.git);
         state.pulls.push(pull.clone());
         Ok(pull.json(false))
     }
 
     /// What is asked of one pull request; `below` is what follows its number.
-    pub(super) fn one(&self, repository: &str, number: &str, below: &[&str], asked: &Asked) -> Result<Value, Refusal> {
+    pub(super) fn one(
+        &self,
+        repository: &str,
+        number: &str,
+        below: &[&str],
+        asked: &Asked,
+    ) -> Result<Value, Refusal> {
         if asked.method != "GET" {
             self.may_contribute()?;
         }
         let mut state = self.state.lock().unwrap();
         let next_status = state.next_status;
-        let is_this = |pull: &&mut Pull| pull.repository == repository && pull.id.to_string() == number;
+        let is_this =
+            |pull: &&mut Pull| pull.repository == repository && pull.id.to_string() == number;
         let pull = state.pulls.iter_mut().find(is_this).ok_or_else(|| {
-            refuse(StatusCode::NOT_FOUND, "GitPullRequestNotFoundException", "TF401180: The requested pull request was not found.")
+            refuse(
+                StatusCode::NOT_FOUND,
+                "GitPullRequestNotFoundException",
+                "TF401180: The requested pull request was not found.",
+            )
         })?;
         pull.refresh(&self.git);
         match (asked.method.as_str(), below) {
             ("GET", []) => Ok(pull.json(false)),
             ("PATCH", []) => update(pull, &asked.body),
             ("POST", ["labels"]) => {
-                let name = asked.body["name"].as_str().filter(|name| !name.is_empty()).ok_or_else(|| invalid("name"))?;
+                let name = asked.body["name"]
+                    .as_str()
+                    .filter(|name| !name.is_empty())
+                    .ok_or_else(|| invalid("name"))?;
                 if !pull.labels.iter().any(|label| label == name) {
                     pull.labels.push(name.to_owned());
                 }
-                Ok(json!({"id": "921dbff4-9c00-49d6-9262-ab0d6e4a13f1", "name": name, "active": true}))
+                Ok(
+                    json!({"id": "921dbff4-9c00-49d6-9262-ab0d6e4a13f1", "name": name, "active": true}),
+                )
             }
             ("POST", ["reviewers"]) => {
                 let list = asked.body.as_array().ok_or_else(|| invalid("reviewers"))?;
                 for reviewer in list {
-                    let id = reviewer["id"].as_str().filter(|id| super::api::people().iter().any(|person| person["id"] == **id));
-                    let id = id.ok_or_else(|| invalid("A valid reviewer must be supplied."))?.to_owned();
+                    let id = reviewer["id"].as_str().filter(|id| {
+                        super::api::people().iter().any(|person| person["id"] == **id)
+                    });
+                    let id =
+                        id.ok_or_else(|| invalid("A valid reviewer must be supplied."))?.to_owned();
                     if !pull.reviewers.contains(&id) {
                         pull.reviewers.push(id);
                     }
@@ -204,7 +248,10 @@ impl Shared {
             }
             ("POST", ["threads"]) => {
                 let comment = &asked.body["comments"][0];
-                comment["content"].as_str().filter(|text| !text.is_empty()).ok_or_else(|| invalid("content"))?;
+                comment["content"]
+                    .as_str()
+                    .filter(|text| !text.is_empty())
+                    .ok_or_else(|| invalid("content"))?;
                 let mut thread = asked.body.clone();
                 thread["id"] = (pull.threads.len() + 1).into();
                 thread["status"] = word(&thread["status"], THREADS).into();
@@ -222,14 +269,26 @@ impl Shared {
                 let iterations = pull.iterations.iter().enumerate();
                 Ok(found(iterations.map(|(at, head)| json!({"id": at + 1, "sourceRefCommit": {"commitId": head}})).collect()))
             }
-            _ => Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "VssRequestContentTypeNotSupportedException", "no such operation")),
+            _ => Err(refuse(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "VssRequestContentTypeNotSupportedException",
+                "no such operation",
+            )),
         }
     }
 }
 
 fn update(pull: &mut Pull, body: &Value) -> Result<Value, Refusal> {
     let fields = body.as_object().ok_or_else(|| invalid("gitPullRequestToUpdate"))?;
-    let known = ["status", "title", "description", "completionOptions", "mergeOptions", "autoCompleteSetBy", "targetRefName"];
+    let known = [
+        "status",
+        "title",
+        "description",
+        "completionOptions",
+        "mergeOptions",
+        "autoCompleteSetBy",
+        "targetRefName",
+    ];
     if let Some(other) = fields.keys().find(|name| !known.contains(&name.as_str())) {
         return Err(invalid(&format!("The following property cannot be updated: {other}")));
     }
@@ -241,7 +300,11 @@ fn update(pull: &mut Pull, body: &Value) -> Result<Value, Refusal> {
         pull.description = description(body)?;
     }
     if let Some(title) = fields.get("title") {
-        pull.title = title.as_str().filter(|text| !text.is_empty()).ok_or_else(|| invalid("title"))?.to_owned();
+        pull.title = title
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| invalid("title"))?
+            .to_owned();
     }
     if let Some(options) = fields.get("completionOptions") {
         pull.options = options.clone();
@@ -256,7 +319,8 @@ fn update(pull: &mut Pull, body: &Value) -> Result<Value, Refusal> {
     match fields.get("autoCompleteSetBy").map(|who| who["id"].as_str()) {
         None => {}
         Some(Some("00000000-0000-0000-0000-000000000000")) => pull.auto_complete_set_by = None,
-        // That one can only speak for oneself is not written anywhere; a fake that is too strict is the safer one.
+        // That one can only speak for oneself is not written anywhere; a fake that is too strict is
+        // the safer one.
         Some(Some(Azure::USER)) => pull.auto_complete_set_by = Some(Azure::USER.to_owned()),
         Some(_) => return Err(invalid("autoCompleteSetBy.id")),
     }
@@ -271,7 +335,9 @@ fn update(pull: &mut Pull, body: &Value) -> Result<Value, Refusal> {
 fn description(body: &Value) -> Result<String, Refusal> {
     let text = body["description"].as_str().unwrap_or_default();
     if text.encode_utf16().count() > 4000 {
-        return Err(invalid("A description for a pull request must not be longer than 4000 characters."));
+        return Err(invalid(
+            "A description for a pull request must not be longer than 4000 characters.",
+        ));
     }
     Ok(text.to_owned())
 }
@@ -287,4 +353,5 @@ pub(super) fn word(value: &Value, words: &[&str]) -> String {
 
 const STATUSES: &[&str] = &["notSet", "active", "abandoned", "completed", "all"];
 const STRATEGIES: &[&str] = &["", "noFastForward", "squash", "rebase", "rebaseMerge"];
-const THREADS: &[&str] = &["unknown", "active", "fixed", "wontFix", "closed", "byDesign", "pending"];
+const THREADS: &[&str] =
+    &["unknown", "active", "fixed", "wontFix", "closed", "byDesign", "pending"];

@@ -18,7 +18,11 @@ impl Answers for State {
         let authorization = call.header("authorization");
         let bearer = authorization.strip_prefix("Bearer ").map(str::to_owned);
         let token = bearer.or_else(|| basic_password(authorization)).unwrap_or_default();
-        let known = self.tokens.get(&token).copied().filter(|_| !self.bearers_only || authorization.starts_with("Bearer "));
+        let known = self
+            .tokens
+            .get(&token)
+            .copied()
+            .filter(|_| !self.bearers_only || authorization.starts_with("Bearer "));
         let Some(may_write) = known else {
             return error(
                 401,
@@ -34,9 +38,11 @@ impl Answers for State {
         }
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         match path.as_slice() {
-            ["build-status", "latest" | "1.0", "commits", commit] if call.method == "GET" => {
-                page(call, self.page, self.builds.iter().filter(|build| build["commit"] == *commit).cloned().collect())
-            }
+            ["build-status", "latest" | "1.0", "commits", commit] if call.method == "GET" => page(
+                call,
+                self.page,
+                self.builds.iter().filter(|build| build["commit"] == *commit).cloned().collect(),
+            ),
             ["api", "latest" | "1.0", "projects", key, "repos", slug, rest @ ..] => {
                 let repository = format!("{key}/{slug}").to_lowercase();
                 if !self.host.repository(&format!("scm/{repository}.git")).is_dir() {
@@ -44,7 +50,11 @@ impl Answers for State {
                     return error(404, "repository.NoSuchRepositoryException", &text);
                 }
                 if call.method != "GET" && !may_write {
-                    return error(401, "AuthorisationException", "You are not permitted to access this resource");
+                    return error(
+                        401,
+                        "AuthorisationException",
+                        "You are not permitted to access this resource",
+                    );
                 }
                 self.repository(call, &repository, rest)
             }
@@ -61,7 +71,9 @@ impl State {
     fn repository(&mut self, call: &Call, repository: &str, rest: &[&str]) -> Reply {
         match (call.method.as_str(), rest) {
             ("GET", ["settings", "auto-merge"]) => match self.auto_merge {
-                Some(enabled) => Reply::new(200, json!({"enabled": enabled, "restrictionState": "NONE"})),
+                Some(enabled) => {
+                    Reply::new(200, json!({"enabled": enabled, "restrictionState": "NONE"}))
+                }
                 None => Reply::new(404, Value::Null),
             },
             ("POST", ["commits", commit, "builds"]) => self.set_build(call, repository, commit),
@@ -70,15 +82,21 @@ impl State {
             (method, ["pull-requests", id, rest @ ..]) => {
                 let id = id.parse().unwrap_or(0);
                 if !self.pulls.iter().any(|pull| pull.id == id && pull.to == repository) {
-                    return error(404, "pull.NoSuchPullRequestException", "Pull request does not exist");
+                    return error(
+                        404,
+                        "pull.NoSuchPullRequestException",
+                        "Pull request does not exist",
+                    );
                 }
                 match (method, rest) {
                     ("GET", []) => self.reply(200, id),
                     ("PUT", []) => self.update(call, id),
                     ("POST", ["merge"]) => self.accept(call, id),
-                    ("POST", ["auto-merge"]) if self.auto_merge.is_some() => {
-                        error(400, "pull.AutoMergeNotRequestedException", "Auto-merge was not requested")
-                    }
+                    ("POST", ["auto-merge"]) if self.auto_merge.is_some() => error(
+                        400,
+                        "pull.AutoMergeNotRequestedException",
+                        "Auto-merge was not requested",
+                    ),
                     ("DELETE", ["auto-merge"]) if self.auto_merge.is_some() => self.cancel(id),
                     ("POST", ["comments"]) => self.comment(call, id),
                     _ => Reply::new(404, Value::Null),
@@ -93,7 +111,8 @@ impl State {
         if at.is_some_and(|at| !at.starts_with("refs/heads/")) {
             return error(400, "", "at must be a fully-qualified branch");
         }
-        let outgoing = call.query("direction").unwrap_or("INCOMING").eq_ignore_ascii_case("OUTGOING");
+        let outgoing =
+            call.query("direction").unwrap_or("INCOMING").eq_ignore_ascii_case("OUTGOING");
         let state = call.query("state").unwrap_or("OPEN").to_uppercase();
         let mut found: Vec<&Pull> = self
             .pulls
@@ -130,10 +149,16 @@ impl State {
         }
         for (place, branch) in [&from, &to] {
             if self.tip(place, branch).is_none() {
-                return error(404, "repository.NoSuchBranchException", &format!("Branch \"{branch}\" does not exist."));
+                return error(
+                    404,
+                    "repository.NoSuchBranchException",
+                    &format!("Branch \"{branch}\" does not exist."),
+                );
             }
         }
-        let same = |pull: &&Pull| (&pull.from, &pull.head, &pull.to, &pull.base) == (&from.0, &from.1, &to.0, &to.1);
+        let same = |pull: &&Pull| {
+            (&pull.from, &pull.head, &pull.to, &pull.base) == (&from.0, &from.1, &to.0, &to.1)
+        };
         if let Some(other) = self.pulls.iter().find(|pull| pull.state == "OPEN" && same(pull)) {
             let mut reply = error(
                 409,
@@ -144,7 +169,11 @@ impl State {
             return reply;
         }
         if self.host.is_ahead(&format!("scm/{repository}.git"), &from.1, &to.1) == Some(false) {
-            return error(409, "pull.EmptyPullRequestException", "The source branch is already up to date");
+            return error(
+                409,
+                "pull.EmptyPullRequestException",
+                "The source branch is already up to date",
+            );
         }
         let reviewers = match self.reviewers(&call.body) {
             Ok(reviewers) => reviewers,
@@ -156,15 +185,22 @@ impl State {
     }
 
     fn reviewers(&self, body: &Value) -> Result<Vec<String>, Reply> {
-        let names = body["reviewers"].as_array().into_iter().flatten().filter_map(|reviewer| reviewer["user"]["name"].as_str());
-        let (known, unknown): (Vec<&str>, Vec<&str>) = names.partition(|name| self.users.iter().any(|user| user == name));
+        let names = body["reviewers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|reviewer| reviewer["user"]["name"].as_str());
+        let (known, unknown): (Vec<&str>, Vec<&str>) =
+            names.partition(|name| self.users.iter().any(|user| user == name));
         if unknown.is_empty() {
             return Ok(known.into_iter().map(str::to_owned).collect());
         }
         let text = "Errors encountered while adding some reviewers to this pull request.";
         let mut reply = error(409, "pull.InvalidPullRequestReviewersException", text);
-        reply.body["errors"][0]["reviewerErrors"] =
-            unknown.iter().map(|name| json!({"context": name, "message": format!("{name} is not a user.")})).collect();
+        reply.body["errors"][0]["reviewerErrors"] = unknown
+            .iter()
+            .map(|name| json!({"context": name, "message": format!("{name} is not a user.")}))
+            .collect();
         Err(reply)
     }
 
@@ -191,12 +227,17 @@ impl State {
     fn check(&mut self, id: u64, version: Option<u64>) -> Result<(), Reply> {
         let pull = self.pull(id);
         if pull.state != "OPEN" {
-            return Err(error(409, "pull.IllegalPullRequestStateException", "This pull request is not open"));
+            return Err(error(
+                409,
+                "pull.IllegalPullRequestStateException",
+                "This pull request is not open",
+            ));
         }
         match version {
             None => Err(error(400, "", "A version must be specified")),
             Some(version) if version != pull.version => {
-                let text = "You are attempting to modify a pull request based on out-of-date information.";
+                let text =
+                    "You are attempting to modify a pull request based on out-of-date information.";
                 Err(error(409, "pull.PullRequestOutOfDateException", text))
             }
             Some(_) => Ok(()),
@@ -204,11 +245,22 @@ impl State {
     }
 
     fn accept(&mut self, call: &Call, id: u64) -> Reply {
-        let version = call.query("version").and_then(|text| text.parse().ok()).or(call.body["version"].as_u64());
+        let version = call
+            .query("version")
+            .and_then(|text| text.parse().ok())
+            .or(call.body["version"].as_u64());
         if let Err(reply) = self.check(id, version) {
             return reply;
         }
-        const STRATEGIES: [&str; 7] = ["no-ff", "ff", "ff-only", "rebase-no-ff", "rebase-ff-only", "squash", "squash-ff-only"];
+        const STRATEGIES: [&str; 7] = [
+            "no-ff",
+            "ff",
+            "ff-only",
+            "rebase-no-ff",
+            "rebase-ff-only",
+            "squash",
+            "squash-ff-only",
+        ];
         if call.text("strategyId").is_some_and(|strategy| !STRATEGIES.contains(&strategy)) {
             return error(400, "", "The merge strategy does not exist");
         }
@@ -221,7 +273,9 @@ impl State {
                 self.pull(id).auto_merge = Some(call.body.clone());
                 self.reply(200, id)
             }
-            (true, false) => error(409, "pull.PullRequestMergeVetoedException", "A merge check forbids it"),
+            (true, false) => {
+                error(409, "pull.PullRequestMergeVetoedException", "A merge check forbids it")
+            }
             (false, _) => {
                 self.merge(id);
                 self.reply(200, id)
@@ -232,7 +286,11 @@ impl State {
     fn cancel(&mut self, id: u64) -> Reply {
         let pull = self.pull(id);
         if pull.state != "OPEN" {
-            return error(409, "pull.IllegalPullRequestStateException", "This pull request is not open");
+            return error(
+                409,
+                "pull.IllegalPullRequestStateException",
+                "This pull request is not open",
+            );
         }
         pull.auto_merge = None;
         Reply::new(204, Value::Null)
@@ -247,8 +305,13 @@ impl State {
     }
 
     fn set_build(&mut self, call: &Call, repository: &str, commit: &str) -> Reply {
-        if !self.host.git(&format!("scm/{repository}.git"), &["rev-list", "--all"]).contains(commit) {
-            return error(404, "commit.NoSuchCommitException", &format!("Commit '{commit}' does not exist"));
+        if !self.host.git(&format!("scm/{repository}.git"), &["rev-list", "--all"]).contains(commit)
+        {
+            return error(
+                404,
+                "commit.NoSuchCommitException",
+                &format!("Commit '{commit}' does not exist"),
+            );
         }
         let state = call.text("state").unwrap_or_default();
         if !["SUCCESSFUL", "FAILED", "INPROGRESS", "CANCELLED", "UNKNOWN"].contains(&state) {
@@ -274,13 +337,21 @@ impl State {
 }
 
 fn error(status: u16, exception: &str, message: &str) -> Reply {
-    let exception = if exception.is_empty() { Value::Null } else { format!("com.atlassian.bitbucket.{exception}").into() };
-    Reply::new(status, json!({"errors": [{"context": null, "message": message, "exceptionName": exception}]}))
+    let exception = if exception.is_empty() {
+        Value::Null
+    } else {
+        format!("com.atlassian.bitbucket.{exception}").into()
+    };
+    Reply::new(
+        status,
+        json!({"errors": [{"context": null, "message": message, "exceptionName": exception}]}),
+    )
 }
 
 fn page(call: &Call, most: usize, items: Vec<Value>) -> Reply {
     let number = |name: &str| call.query(name).and_then(|text| text.parse::<usize>().ok());
-    let (limit, start) = (number("limit").unwrap_or(25).clamp(1, most), number("start").unwrap_or(0));
+    let (limit, start) =
+        (number("limit").unwrap_or(25).clamp(1, most), number("start").unwrap_or(0));
     let last = start + limit >= items.len();
     let next = if last { Value::Null } else { (start + limit).into() };
     let values: Vec<Value> = items.into_iter().skip(start).take(limit).collect();

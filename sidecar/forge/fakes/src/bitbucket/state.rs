@@ -127,7 +127,8 @@ impl State {
             shown["closedDate"] = closed.into();
         }
         if let Some(commit) = &pull.merge_commit {
-            shown["properties"] = json!({"mergeCommit": {"id": commit, "displayId": &commit[..11]}});
+            shown["properties"] =
+                json!({"mergeCommit": {"id": commit, "displayId": &commit[..11]}});
         }
         shown
     }

@@ -19,8 +19,16 @@ pub(super) async fn serve(Shared(world): Shared<World>, request: Request<Body>) 
     let path = parts.uri.path().strip_prefix("/api/v1/").unwrap_or_default().to_owned();
     let (latency, failure) = {
         let mut state = world.state();
-        let (query, body) = (parts.uri.query().unwrap_or_default(), serde_json::from_slice(&content).unwrap_or_default());
-        state.requests.push(Recorded::request(parts.method.as_str(), parts.uri.path(), query, body));
+        let (query, body) = (
+            parts.uri.query().unwrap_or_default(),
+            serde_json::from_slice(&content).unwrap_or_default(),
+        );
+        state.requests.push(Recorded::request(
+            parts.method.as_str(),
+            parts.uri.path(),
+            query,
+            body,
+        ));
         (state.latency, state.failures.pop_front())
     };
     if latency > Duration::ZERO {
@@ -40,9 +48,14 @@ pub(super) async fn serve(Shared(world): Shared<World>, request: Request<Body>) 
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
     let ["repos", owner, name, rest @ ..] = words.as_slice() else { return not_found("not found") };
     if parts.method != "GET" && !account.rights.write {
-        let scope = if matches!(rest, ["issues" | "labels", ..]) { "write:issue" } else { "write:repository" };
-        let text =
-            format!("token does not have at least one of required scope(s), required=[{scope}], token scope=read:repository");
+        let scope = if matches!(rest, ["issues" | "labels", ..]) {
+            "write:issue"
+        } else {
+            "write:repository"
+        };
+        let text = format!(
+            "token does not have at least one of required scope(s), required=[{scope}], token scope=read:repository"
+        );
         return refused(StatusCode::FORBIDDEN, &text);
     }
     let path = format!("{owner}/{name}");
@@ -67,7 +80,10 @@ impl Call<'_> {
     fn route(&self, method: &str, rest: &[&str], body: &Value) -> Response {
         self.world.refresh(self.path);
         match (method, rest) {
-            ("GET", []) => answer(StatusCode::OK, &self.world.state().repository(self.path).settings(self.path)),
+            ("GET", []) => answer(
+                StatusCode::OK,
+                &self.world.state().repository(self.path).settings(self.path),
+            ),
             ("GET", ["pulls"]) => self.list(),
             ("POST", ["pulls"]) => self.create(body),
             ("GET", ["compare", range @ ..]) => self.compare(&range.join("/")),
@@ -88,15 +104,21 @@ impl Call<'_> {
     }
 
     fn list(&self) -> Response {
-        let (state, base) = (self.query("state").unwrap_or("open".to_owned()), self.query("base_branch"));
+        let (state, base) =
+            (self.query("state").unwrap_or("open".to_owned()), self.query("base_branch"));
         let wanted = |pull: &&Pull| {
-            (state == "all" || pull.closed == (state == "closed")) && base.as_ref().is_none_or(|base| *base == pull.base)
+            (state == "all" || pull.closed == (state == "closed"))
+                && base.as_ref().is_none_or(|base| *base == pull.base)
         };
         let mut held = self.world.state();
         let root = held.root.clone();
         let repository = held.repository(self.path);
-        let mut shown: Vec<Value> =
-            repository.pulls.iter().filter(wanted).map(|pull| repository.show(&root, self.path, pull)).collect();
+        let mut shown: Vec<Value> = repository
+            .pulls
+            .iter()
+            .filter(wanted)
+            .map(|pull| repository.show(&root, self.path, pull))
+            .collect();
         if self.query("sort").as_deref() != Some("oldest") {
             shown.reverse();
         }
@@ -106,21 +128,37 @@ impl Call<'_> {
     }
 
     fn find(&self, base: &str, head: &str) -> Response {
-        let found = self.world.state().repository(self.path).pulls.iter().find(|pull| pull.is_from(head, base)).map(|p| p.number);
-        found.map_or_else(|| not_found("not found"), |number| self.show(&number.to_string(), StatusCode::OK))
+        let found = self
+            .world
+            .state()
+            .repository(self.path)
+            .pulls
+            .iter()
+            .find(|pull| pull.is_from(head, base))
+            .map(|p| p.number);
+        found.map_or_else(
+            || not_found("not found"),
+            |number| self.show(&number.to_string(), StatusCode::OK),
+        )
     }
 
     fn show(&self, number: &str, status: StatusCode) -> Response {
-        let shown = number.parse().ok().and_then(|number| self.world.state().pull(self.path, number));
+        let shown =
+            number.parse().ok().and_then(|number| self.world.state().pull(self.path, number));
         shown.map_or_else(|| not_found("not found"), |pull| answer(status, &pull))
     }
 
     fn compare(&self, range: &str) -> Response {
         let git = format!("{}.git", self.path);
-        let tips = range.split_once("...").map(|(base, head)| (self.world.git.tip(&git, base), self.world.git.tip(&git, head)));
+        let tips = range
+            .split_once("...")
+            .map(|(base, head)| (self.world.git.tip(&git, base), self.world.git.tip(&git, head)));
         let Some((Some(base), Some(head))) = tips else { return not_found("not found") };
         let count = self.world.git.git(&git, &["rev-list", "--count", &format!("{base}..{head}")]);
-        answer(StatusCode::OK, &json!({"total_commits": count.trim().parse::<u64>().unwrap(), "commits": []}))
+        answer(
+            StatusCode::OK,
+            &json!({"total_commits": count.trim().parse::<u64>().unwrap(), "commits": []}),
+        )
     }
 
     fn create(&self, body: &Value) -> Response {
@@ -137,14 +175,16 @@ impl Call<'_> {
         }
         let open = |pull: &&Pull| pull.is_from(&head, &base) && !pull.closed;
         if let Some(pull) = self.world.state().repository(self.path).pulls.iter().find(open) {
-            let text = format!("pull request already exists for these targets [id: {}]", pull.number);
+            let text =
+                format!("pull request already exists for these targets [id: {}]", pull.number);
             return refused(StatusCode::CONFLICT, &text);
         }
         if !self.account.rights.member {
             return refused(StatusCode::FORBIDDEN, "user must be a collaborator");
         }
         let (title, body) = (text(body, "title"), text(body, "body"));
-        let number = self.world.open(self.path, &self.account.name, &title, &body, &head, &base, false);
+        let number =
+            self.world.open(self.path, &self.account.name, &title, &body, &head, &base, false);
         self.show(&number.to_string(), StatusCode::CREATED)
     }
 
@@ -171,12 +211,16 @@ impl Call<'_> {
     fn merge(&self, number: &str, body: &Value) -> Response {
         let no = |text: &str| refused(StatusCode::METHOD_NOT_ALLOWED, text);
         let style = text(body, "Do");
-        if !["merge", "rebase", "rebase-merge", "squash", "fast-forward-only"].contains(&style.as_str()) {
+        if !["merge", "rebase", "rebase-merge", "squash", "fast-forward-only"]
+            .contains(&style.as_str())
+        {
             return refused(StatusCode::UNPROCESSABLE_ENTITY, "[Do]: In");
         }
         let (pull, free) = {
             let mut state = self.world.state();
-            let Some(pull) = self.pull(number, &mut state).cloned() else { return not_found("not found") };
+            let Some(pull) = self.pull(number, &mut state).cloned() else {
+                return not_found("not found");
+            };
             let free = state.repository(self.path).is_free(&pull);
             (pull, free)
         };
@@ -192,7 +236,9 @@ impl Call<'_> {
         }
         if body["merge_when_checks_succeed"] == true {
             if pull.scheduled.is_some() {
-                let text = format!("pull request is already scheduled to auto merge when checks succeed [pull_id: {number}]");
+                let text = format!(
+                    "pull request is already scheduled to auto merge when checks succeed [pull_id: {number}]"
+                );
                 return refused(StatusCode::CONFLICT, &text);
             }
             if let Some(pull) = self.pull(number, &mut self.world.state()) {
@@ -211,8 +257,13 @@ impl Call<'_> {
     }
 
     fn cancel(&self, number: &str) -> Response {
-        let taken = self.pull(number, &mut self.world.state()).and_then(|pull| pull.scheduled.take());
-        if taken.is_some() { StatusCode::NO_CONTENT.into_response() } else { not_found("not found") }
+        let taken =
+            self.pull(number, &mut self.world.state()).and_then(|pull| pull.scheduled.take());
+        if taken.is_some() {
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            not_found("not found")
+        }
     }
 
     fn review(&self, number: &str, body: &Value) -> Response {
@@ -223,11 +274,15 @@ impl Call<'_> {
         }
         let organization = !state.users.contains(self.owner);
         let teams = if organization { texts(body, "team_reviewers") } else { Vec::new() };
-        let known = |name: &str| state.teams.iter().any(|(of, team)| of == self.owner && team.eq_ignore_ascii_case(name));
+        let known = |name: &str| {
+            state.teams.iter().any(|(of, team)| of == self.owner && team.eq_ignore_ascii_case(name))
+        };
         if let Some(name) = teams.iter().find(|name| !known(name)) {
             return not_found(&format!("Team '{name}' not exist"));
         }
-        let Some(pull) = self.pull(number, &mut state) else { return not_found("GetPullRequestByIndex") };
+        let Some(pull) = self.pull(number, &mut state) else {
+            return not_found("GetPullRequestByIndex");
+        };
         let no = |text: &str| refused(StatusCode::UNPROCESSABLE_ENTITY, text);
         if users.contains(&pull.poster) {
             return no("poster of pr can't be reviewer [user_id: 1, repo_id: 1]");
@@ -235,7 +290,9 @@ impl Call<'_> {
         if !self.account.rights.member {
             return no("Doer can't choose reviewer [user_id: 1, repo_id: 1]");
         }
-        for name in users.into_iter().chain(teams.into_iter().map(|team| format!("{}/{team}", self.owner))) {
+        for name in
+            users.into_iter().chain(teams.into_iter().map(|team| format!("{}/{team}", self.owner)))
+        {
             if !pull.reviewers.contains(&name) {
                 pull.reviewers.push(name);
             }
@@ -254,7 +311,10 @@ impl Call<'_> {
 
     fn make_label(&self, body: &Value) -> Response {
         if !self.account.rights.member {
-            return refused(StatusCode::FORBIDDEN, "user should have a permission to write to a repo");
+            return refused(
+                StatusCode::FORBIDDEN,
+                "user should have a permission to write to a repo",
+            );
         }
         self.world.state().repository(self.path).labels.push(text(body, "name"));
         answer(StatusCode::CREATED, &json!({"name": text(body, "name")}))
@@ -262,9 +322,14 @@ impl Call<'_> {
 
     fn label(&self, number: &str, body: &Value) -> Response {
         let mut state = self.world.state();
-        let organization: Vec<String> =
-            state.organization_labels.iter().filter(|(owner, _)| owner == self.owner).map(|(_, name)| name.clone()).collect();
-        let known: Vec<String> = state.repository(self.path).labels.iter().cloned().chain(organization).collect();
+        let organization: Vec<String> = state
+            .organization_labels
+            .iter()
+            .filter(|(owner, _)| owner == self.owner)
+            .map(|(_, name)| name.clone())
+            .collect();
+        let known: Vec<String> =
+            state.repository(self.path).labels.iter().cloned().chain(organization).collect();
         let Some(pull) = self.pull(number, &mut state) else { return not_found("not found") };
         if !self.account.rights.member {
             return refused(StatusCode::FORBIDDEN, "write permission is required");
@@ -279,7 +344,9 @@ impl Call<'_> {
 
     fn comment(&self, number: &str, body: &Value) -> Response {
         let mut state = self.world.state();
-        let Some(pull) = self.pull(number, &mut state) else { return refused(StatusCode::INTERNAL_SERVER_ERROR, "") };
+        let Some(pull) = self.pull(number, &mut state) else {
+            return refused(StatusCode::INTERNAL_SERVER_ERROR, "");
+        };
         pull.comments.push(text(body, "body"));
         answer(StatusCode::CREATED, &json!({"body": text(body, "body")}))
     }
@@ -299,12 +366,19 @@ impl Call<'_> {
         };
         let (page, total) = self.page(checks.into_iter().map(shown).collect(), most);
         let list = if page.is_empty() { Value::Null } else { Value::Array(page) };
-        ([("x-total-count", total)], answer(StatusCode::OK, &json!({"sha": commit, "statuses": list}))).into_response()
+        (
+            [("x-total-count", total)],
+            answer(StatusCode::OK, &json!({"sha": commit, "statuses": list})),
+        )
+            .into_response()
     }
 
     fn set_status(&self, commit: &str, body: &Value) -> Response {
         if !self.account.rights.member {
-            return refused(StatusCode::FORBIDDEN, "user should have a permission to write to a repo");
+            return refused(
+                StatusCode::FORBIDDEN,
+                "user should have a permission to write to a repo",
+            );
         }
         if !self.world.git.has_commit(&format!("{}.git", self.path), commit) {
             return refused(StatusCode::INTERNAL_SERVER_ERROR, "");
@@ -327,14 +401,18 @@ impl Call<'_> {
     /// The page that was asked for, and the number of all.
     fn page(&self, all: Vec<Value>, most: usize) -> (Vec<Value>, String) {
         let number = |name: &str| self.query(name).and_then(|text| text.parse::<usize>().ok());
-        let (page, limit) = (number("page").unwrap_or(1).max(1), number("limit").unwrap_or(30).min(most));
+        let (page, limit) =
+            (number("page").unwrap_or(1).max(1), number("limit").unwrap_or(30).min(most));
         let total = all.len().to_string();
         (all.into_iter().skip((page - 1) * limit).take(limit).collect(), total)
     }
 
     fn query(&self, name: &str) -> Option<String> {
         let pairs = self.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(key, _)| *key == name).map(|(_, value)| percent_decode(&value.replace('+', " "))).next()
+        pairs
+            .filter(|(key, _)| *key == name)
+            .map(|(_, value)| percent_decode(&value.replace('+', " ")))
+            .next()
     }
 }
 
@@ -352,11 +430,17 @@ fn text(body: &Value, name: &str) -> String {
 }
 
 fn texts(body: &Value, name: &str) -> Vec<String> {
-    body[name].as_array().into_iter().flatten().filter_map(|value| value.as_str().map(str::to_owned)).collect()
+    body[name]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|value| value.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json;charset=utf-8")], body.to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json;charset=utf-8")], body.to_string())
+        .into_response()
 }
 
 fn refused(status: StatusCode, message: &str) -> Response {
@@ -364,5 +448,8 @@ fn refused(status: StatusCode, message: &str) -> Response {
 }
 
 fn not_found(message: &str) -> Response {
-    answer(StatusCode::NOT_FOUND, &json!({"errors": null, "message": message, "url": "/api/swagger"}))
+    answer(
+        StatusCode::NOT_FOUND,
+        &json!({"errors": null, "message": message, "url": "/api/swagger"}),
+    )
 }

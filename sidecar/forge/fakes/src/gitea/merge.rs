@@ -7,7 +7,16 @@ use crate::gitea::state::Pull;
 
 impl World {
     #[expect(clippy::too_many_arguments, reason = "what a pull request is made of")]
-    pub(super) fn open(&self, path: &str, poster: &str, title: &str, body: &str, head: &str, base: &str, fork: bool) -> u64 {
+    pub(super) fn open(
+        &self,
+        path: &str,
+        poster: &str,
+        title: &str,
+        body: &str,
+        head: &str,
+        base: &str,
+        fork: bool,
+    ) -> u64 {
         let mut state = self.state();
         let repository = state.repository(path);
         let number = repository.pulls.len() as u64 + 1;
@@ -32,11 +41,19 @@ impl World {
 
     /// Merges it, whatever the rules say. The commit, or why not.
     pub(super) fn merge(&self, path: &str, number: u64) -> Result<String, &'static str> {
-        let pull = self.state().repository(path).pull(number).cloned().ok_or("there is no such pull request")?;
+        let pull = self
+            .state()
+            .repository(path)
+            .pull(number)
+            .cloned()
+            .ok_or("there is no such pull request")?;
         if pull.closed || pull.fork {
             return Err("it is closed, or of a fork");
         }
-        let commit = self.git.try_merge(&format!("{path}.git"), &pull.head, &pull.base).ok_or("it conflicts")?;
+        let commit = self
+            .git
+            .try_merge(&format!("{path}.git"), &pull.head, &pull.base)
+            .ok_or("it conflicts")?;
         let mut state = self.state();
         let pull = state.repository(path).pull(number).ok_or("there is no such pull request")?;
         pull.close();
@@ -53,7 +70,9 @@ impl World {
             let mut state = self.state();
             let repository = state.repository(path);
             let allowed = |style: &str| style != "squash" || repository.squash;
-            let due = |pull: &&Pull| pull.scheduled.as_deref().is_some_and(allowed) && repository.is_free(pull);
+            let due = |pull: &&Pull| {
+                pull.scheduled.as_deref().is_some_and(allowed) && repository.is_free(pull)
+            };
             repository.pulls.iter().filter(due).map(|pull| pull.number).collect()
         };
         for number in due {
@@ -64,7 +83,8 @@ impl World {
 
     pub(super) fn delete_branch(&self, path: &str, branch: &str) {
         self.refresh(path);
-        self.git.git(&format!("{path}.git"), &["update-ref", "-d", &format!("refs/heads/{branch}")]);
+        self.git
+            .git(&format!("{path}.git"), &["update-ref", "-d", &format!("refs/heads/{branch}")]);
         for pull in &mut self.state().repository(path).pulls {
             if !pull.fork && pull.head == branch {
                 pull.headless = true;

@@ -129,7 +129,9 @@ impl Repository {
     /// Whether everything that the base waits for has succeeded.
     pub(super) fn is_free(&self, pull: &Pull) -> bool {
         let checks = self.checks(&pull.head_sha);
-        let succeeded = |context: &str| checks.iter().any(|check| check.context == context && check.state == "success");
+        let succeeded = |context: &str| {
+            checks.iter().any(|check| check.context == context && check.state == "success")
+        };
         self.required.iter().all(|(branch, context)| *branch != pull.base || succeeded(context))
     }
 
@@ -146,9 +148,14 @@ impl Repository {
 
     pub(super) fn show(&self, root: &str, path: &str, pull: &Pull) -> Value {
         let settings = self.settings(path);
-        let (users, teams): (Vec<&String>, Vec<&String>) = pull.reviewers.iter().partition(|name| !name.contains('/'));
+        let (users, teams): (Vec<&String>, Vec<&String>) =
+            pull.reviewers.iter().partition(|name| !name.contains('/'));
         let labels: Vec<Value> = pull.labels.iter().map(|name| json!({"name": name})).collect();
-        let reference = if pull.headless { format!("refs/pull/{}/head", pull.number) } else { pull.head.clone() };
+        let reference = if pull.headless {
+            format!("refs/pull/{}/head", pull.number)
+        } else {
+            pull.head.clone()
+        };
         let (commit, at) = pull.merged.clone().unzip();
         json!({
             "id": pull.number,
@@ -180,7 +187,15 @@ impl Repository {
 }
 
 impl Pull {
-    pub(super) fn new(number: u64, poster: &str, title: &str, body: &str, head: &str, base: &str, fork: bool) -> Self {
+    pub(super) fn new(
+        number: u64,
+        poster: &str,
+        title: &str,
+        body: &str,
+        head: &str,
+        base: &str,
+        fork: bool,
+    ) -> Self {
         Self {
             number,
             poster: poster.to_owned(),

@@ -49,13 +49,18 @@ async fn guard(Here(shared): Here<Shared>, request: Request, next: Next) -> Resp
     {
         let mut state = shared.lock();
         if let Some(failure) = state.failures.pop_front() {
-            let mut response = (StatusCode::from_u16(failure.status).unwrap(), Json(failure.body)).into_response();
+            let mut response =
+                (StatusCode::from_u16(failure.status).unwrap(), Json(failure.body)).into_response();
             for (name, value) in failure.headers {
                 response.headers_mut().insert(name, value.parse().unwrap());
             }
             return response;
         }
-        let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let value = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let token = value.strip_prefix("Bearer ").unwrap_or_default();
         let good = if request.uri().path().contains("/app/installations/") {
             state.app.as_ref().is_some_and(|app| (app.admits)(token))
@@ -67,7 +72,11 @@ async fn guard(Here(shared): Here<Shared>, request: Request, next: Next) -> Resp
         }
         if state.read_only && request.method() != Method::GET {
             let wanted = [("x-accepted-github-permissions", "pull_requests=write")];
-            return (StatusCode::FORBIDDEN, wanted, Json(message("Resource not accessible by personal access token")))
+            return (
+                StatusCode::FORBIDDEN,
+                wanted,
+                Json(message("Resource not accessible by personal access token")),
+            )
                 .into_response();
         }
         state.refresh(&shared.git);
@@ -75,7 +84,11 @@ async fn guard(Here(shared): Here<Shared>, request: Request, next: Next) -> Resp
     next.run(request).await
 }
 
-async fn list(Here(shared): Here<Shared>, Path((owner, name)): Path<(String, String)>, Query(query): Parameters) -> Response {
+async fn list(
+    Here(shared): Here<Shared>,
+    Path((owner, name)): Path<(String, String)>,
+    Query(query): Parameters,
+) -> Response {
     let mut state = shared.lock();
     let (url, cap) = (state.url.clone(), state.page_cap);
     let Some(repo) = state.repository(&format!("{owner}/{name}")) else { return not_found() };
@@ -90,24 +103,36 @@ async fn list(Here(shared): Here<Shared>, Path((owner, name)): Path<(String, Str
         life && value(&query, "base").is_none_or(|base| base == pull.base)
             && value(&query, "head").is_none_or(|head| head.eq_ignore_ascii_case(&label))
     };
-    let mut found: Vec<Value> =
-        repo.pulls.iter().filter(|pull| wanted(pull)).map(|pull| shapes::pull_simple(&url, repo, pull)).collect();
+    let mut found: Vec<Value> = repo
+        .pulls
+        .iter()
+        .filter(|pull| wanted(pull))
+        .map(|pull| shapes::pull_simple(&url, repo, pull))
+        .collect();
     if value(&query, "direction").unwrap_or("desc") == "desc" {
         found.reverse();
     }
     let page = Page::of(&query, cap, found.len());
-    (page.link(&format!("{url}/api/v3/repos/{owner}/{name}/pulls"), &query), Json(page.take(found))).into_response()
+    (page.link(&format!("{url}/api/v3/repos/{owner}/{name}/pulls"), &query), Json(page.take(found)))
+        .into_response()
 }
 
-async fn create(Here(shared): Here<Shared>, Path((owner, name)): Path<(String, String)>, Json(body): Json<Value>) -> Response {
+async fn create(
+    Here(shared): Here<Shared>,
+    Path((owner, name)): Path<(String, String)>,
+    Json(body): Json<Value>,
+) -> Response {
     let mut state = shared.lock();
     let url = state.url.clone();
     let Some(repo) = state.repository(&format!("{owner}/{name}")) else { return not_found() };
     let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
     let (head, base) = (text("head"), text("base"));
-    let refused = |error: Value| (StatusCode::UNPROCESSABLE_ENTITY, Json(invalid(&[error]))).into_response();
+    let refused =
+        |error: Value| (StatusCode::UNPROCESSABLE_ENTITY, Json(invalid(&[error]))).into_response();
     if text("title").is_empty() {
-        return refused(json!({"resource": "PullRequest", "field": "title", "code": "missing_field"}));
+        return refused(
+            json!({"resource": "PullRequest", "field": "title", "code": "missing_field"}),
+        );
     }
     let git = format!("{}.git", repo.name);
     for (field, branch) in [("head", &head), ("base", &base)] {
@@ -115,8 +140,15 @@ async fn create(Here(shared): Here<Shared>, Path((owner, name)): Path<(String, S
             return refused(json!({"resource": "PullRequest", "field": field, "code": "invalid"}));
         }
     }
-    let custom = |text: String| refused(json!({"resource": "PullRequest", "code": "custom", "message": text}));
-    let same = |pull: &&Pull| pull.life == Life::Open && pull.is_from(&repo.name) && pull.head == head && pull.base == base;
+    let custom = |text: String| {
+        refused(json!({"resource": "PullRequest", "code": "custom", "message": text}))
+    };
+    let same = |pull: &&Pull| {
+        pull.life == Life::Open
+            && pull.is_from(&repo.name)
+            && pull.head == head
+            && pull.base == base
+    };
     if repo.pulls.iter().any(|pull| same(&pull)) {
         return custom(format!("A pull request already exists for {}:{head}.", repo.owner()));
     }
@@ -184,8 +216,12 @@ async fn merge(
         return (StatusCode::METHOD_NOT_ALLOWED, Json(message(&text))).into_response();
     }
     match state.merge(&shared.git, &repository, number) {
-        Some(sha) => Json(json!({"sha": sha, "merged": true, "message": "Pull Request successfully merged"})).into_response(),
-        None => (StatusCode::METHOD_NOT_ALLOWED, Json(message("Pull Request is not mergeable"))).into_response(),
+        Some(sha) => {
+            Json(json!({"sha": sha, "merged": true, "message": "Pull Request successfully merged"}))
+                .into_response()
+        }
+        None => (StatusCode::METHOD_NOT_ALLOWED, Json(message("Pull Request is not mergeable")))
+            .into_response(),
     }
 }
 
@@ -197,7 +233,8 @@ async fn reviewers(
     let mut state = shared.lock();
     let url = state.url.clone();
     let Some(pull) = state.pull(&format!("{owner}/{name}"), number) else { return not_found() };
-    for (field, target) in [("reviewers", &mut pull.reviewers), ("team_reviewers", &mut pull.teams)] {
+    for (field, target) in [("reviewers", &mut pull.reviewers), ("team_reviewers", &mut pull.teams)]
+    {
         add(target, &body[field]);
     }
     let (repo, pull) = one(&mut state, &owner, &name, number).unwrap();
@@ -213,7 +250,8 @@ async fn labels(
     let api = format!("{}/api/v3/repos/{owner}/{name}", state.url);
     let Some(pull) = state.pull(&format!("{owner}/{name}"), number) else { return not_found() };
     add(&mut pull.labels, &body["labels"]);
-    Json(pull.labels.iter().map(|name| shapes::label(&api, name)).collect::<Vec<_>>()).into_response()
+    Json(pull.labels.iter().map(|name| shapes::label(&api, name)).collect::<Vec<_>>())
+        .into_response()
 }
 
 async fn comment(
@@ -238,9 +276,14 @@ async fn statuses(
     let mut state = shared.lock();
     let (url, cap) = (state.url.clone(), state.page_cap);
     let Some(repo) = state.repository(&format!("{owner}/{name}")) else { return not_found() };
-    let all: Vec<Value> = repo.statuses_of(&commit).into_iter().map(|status| shapes::status(&url, repo, &commit, status)).collect();
+    let all: Vec<Value> = repo
+        .statuses_of(&commit)
+        .into_iter()
+        .map(|status| shapes::status(&url, repo, &commit, status))
+        .collect();
     let (page, total) = (Page::of(&query, cap, all.len()), all.len());
-    let link = page.link(&format!("{url}/api/v3/repos/{owner}/{name}/commits/{commit}/status"), &query);
+    let link =
+        page.link(&format!("{url}/api/v3/repos/{owner}/{name}/commits/{commit}/status"), &query);
     (link, Json(shapes::combined(&url, repo, &commit, page.take(all), total))).into_response()
 }
 
@@ -253,10 +296,14 @@ async fn runs(
     let (url, cap) = (state.url.clone(), state.page_cap);
     let Some(repo) = state.repository(&format!("{owner}/{name}")) else { return not_found() };
     let runs = repo.runs.iter().filter(|(of, ..)| *of == commit);
-    let all: Vec<Value> =
-        runs.map(|(_, name, conclusion)| shapes::check_run(&url, repo, &commit, name, conclusion.as_deref())).collect();
+    let all: Vec<Value> = runs
+        .map(|(_, name, conclusion)| {
+            shapes::check_run(&url, repo, &commit, name, conclusion.as_deref())
+        })
+        .collect();
     let (page, total) = (Page::of(&query, cap, all.len()), all.len());
-    let link = page.link(&format!("{url}/api/v3/repos/{owner}/{name}/commits/{commit}/check-runs"), &query);
+    let link = page
+        .link(&format!("{url}/api/v3/repos/{owner}/{name}/commits/{commit}/check-runs"), &query);
     (link, Json(json!({"total_count": total, "check_runs": page.take(all)}))).into_response()
 }
 
@@ -278,18 +325,30 @@ async fn set_status(
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 
-async fn installation_token(Here(shared): Here<Shared>, Path(installation): Path<u64>, Json(body): Json<Value>) -> Response {
+async fn installation_token(
+    Here(shared): Here<Shared>,
+    Path(installation): Path<u64>,
+    Json(body): Json<Value>,
+) -> Response {
     let mut state = shared.lock();
-    let known: Vec<String> = state.repositories.iter().map(|repo| repo.name.split('/').next_back().unwrap().to_owned()).collect();
+    let known: Vec<String> = state
+        .repositories
+        .iter()
+        .map(|repo| repo.name.split('/').next_back().unwrap().to_owned())
+        .collect();
     let wanted = body["repositories"].as_array().cloned().unwrap_or_default();
     if !wanted.iter().all(|name| known.iter().any(|known| name == known.as_str())) {
         let text = "There is at least one repository that does not exist or is not accessible to the parent installation.";
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(message(text))).into_response();
     }
-    let Some(app) = state.app.as_mut().filter(|app| app.installation == installation) else { return not_found() };
+    let Some(app) = state.app.as_mut().filter(|app| app.installation == installation) else {
+        return not_found();
+    };
     app.issued += 1;
     let token = format!("ghs_issued{}", app.issued);
-    let expires_at = (Timestamp::now() + SignedDuration::from_secs(app.lifetime)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let expires_at = (Timestamp::now() + SignedDuration::from_secs(app.lifetime))
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
     state.tokens.push(token.clone());
     (StatusCode::CREATED, Json(shapes::installation_token(&token, &expires_at))).into_response()
 }
@@ -298,8 +357,13 @@ async fn installation_token(Here(shared): Here<Shared>, Path(installation): Path
 async fn graphql(Here(shared): Here<Shared>, Json(body): Json<Value>) -> Response {
     let mut state = shared.lock();
     let query = body["query"].as_str().unwrap_or_default();
-    let (id, method) = (body["variables"]["id"].as_str().unwrap_or_default(), body["variables"]["method"].as_str());
-    let field = ["enablePullRequestAutoMerge", "disablePullRequestAutoMerge"].into_iter().find(|field| query.contains(field));
+    let (id, method) = (
+        body["variables"]["id"].as_str().unwrap_or_default(),
+        body["variables"]["method"].as_str(),
+    );
+    let field = ["enablePullRequestAutoMerge", "disablePullRequestAutoMerge"]
+        .into_iter()
+        .find(|field| query.contains(field));
     let refused = |kind: &str, text: &str| {
         let error = json!({"type": kind, "path": [field], "locations": [{"line": 1, "column": 1}], "message": text});
         Json(json!({"data": {field.unwrap_or("none"): null}, "errors": [error]})).into_response()
@@ -309,14 +373,22 @@ async fn graphql(Here(shared): Here<Shared>, Json(body): Json<Value>) -> Respons
         Some((repo, at))
     });
     let Some((repo, at)) = found else {
-        return refused("NOT_FOUND", &format!("Could not resolve to a node with the global id of '{id}'"));
+        return refused(
+            "NOT_FOUND",
+            &format!("Could not resolve to a node with the global id of '{id}'"),
+        );
     };
     let mergeable = repo.mergeable(&repo.pulls[at].head_commit);
     let (allowed, pull) = (repo.auto_merge_allowed, &mut repo.pulls[at]);
     match (field, pull.life == Life::Open, mergeable) {
-        (Some("enablePullRequestAutoMerge"), false, _) => return refused("UNPROCESSABLE", "Pull request Pull request is closed"),
+        (Some("enablePullRequestAutoMerge"), false, _) => {
+            return refused("UNPROCESSABLE", "Pull request Pull request is closed");
+        }
         (Some("enablePullRequestAutoMerge"), ..) if !allowed => {
-            return refused("UNPROCESSABLE", "Pull request Auto merge is not allowed for this repository");
+            return refused(
+                "UNPROCESSABLE",
+                "Pull request Auto merge is not allowed for this repository",
+            );
         }
         (Some("enablePullRequestAutoMerge"), _, Mergeable::Clean) => {
             return refused("UNPROCESSABLE", "Pull request Pull request is in clean status");
@@ -324,7 +396,9 @@ async fn graphql(Here(shared): Here<Shared>, Json(body): Json<Value>) -> Respons
         (Some("enablePullRequestAutoMerge"), _, Mergeable::Unstable) => {
             return refused("UNPROCESSABLE", "Pull request Pull request is in unstable status");
         }
-        (Some("enablePullRequestAutoMerge"), ..) => pull.auto_merge = Some(method.unwrap_or("MERGE").to_ascii_lowercase()),
+        (Some("enablePullRequestAutoMerge"), ..) => {
+            pull.auto_merge = Some(method.unwrap_or("MERGE").to_ascii_lowercase())
+        }
         (Some(_), ..) if pull.auto_merge.is_none() => {
             return refused("UNPROCESSABLE", "Can't disable auto-merge for this pull request.");
         }
@@ -332,10 +406,16 @@ async fn graphql(Here(shared): Here<Shared>, Json(body): Json<Value>) -> Respons
         (None, ..) => return refused("undefinedField", "Field does not exist on type 'Mutation'"),
     }
     pull.changes += 1;
-    Json(json!({"data": {field.unwrap(): {"pullRequest": {"number": pull.number}}}})).into_response()
+    Json(json!({"data": {field.unwrap(): {"pullRequest": {"number": pull.number}}}}))
+        .into_response()
 }
 
-fn one<'a>(state: &'a mut super::state::State, owner: &str, name: &str, number: u64) -> Option<(&'a Repo, &'a Pull)> {
+fn one<'a>(
+    state: &'a mut super::state::State,
+    owner: &str,
+    name: &str,
+    number: u64,
+) -> Option<(&'a Repo, &'a Pull)> {
     let repo = &*state.repository(&format!("{owner}/{name}"))?;
     Some((repo, repo.pulls.iter().find(|pull| pull.number == number)?))
 }
@@ -365,8 +445,14 @@ struct Page {
 
 impl Page {
     fn of(query: &[(String, String)], cap: Option<usize>, total: usize) -> Self {
-        let read = |name, default| value(query, name).and_then(|text| text.parse().ok()).unwrap_or(default);
-        Self { number: read("page", 1).max(1), size: read("per_page", 30).min(cap.unwrap_or(100)), total }
+        let read = |name, default| {
+            value(query, name).and_then(|text| text.parse().ok()).unwrap_or(default)
+        };
+        Self {
+            number: read("page", 1).max(1),
+            size: read("per_page", 30).min(cap.unwrap_or(100)),
+            total,
+        }
     }
 
     fn take(&self, all: Vec<Value>) -> Vec<Value> {
@@ -376,8 +462,11 @@ impl Page {
     fn link(&self, address: &str, query: &[(String, String)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.number * self.size < self.total {
-            let rest: String =
-                query.iter().filter(|(key, _)| key != "page").map(|(key, value)| format!("{key}={value}&")).collect();
+            let rest: String = query
+                .iter()
+                .filter(|(key, _)| key != "page")
+                .map(|(key, value)| format!("{key}={value}&"))
+                .collect();
             let next = format!("<{address}?{rest}page={}>; rel=\"next\"", self.number + 1);
             headers.insert(header::LINK, next.parse().unwrap());
         }

@@ -45,14 +45,17 @@ fn minimal_repository(url: &str, full_name: &str) -> Value {
     let whole = repository(url, full_name);
     let fields = whole.as_object().unwrap().iter();
     fields
-        .filter(|(name, _)| !matches!(name.as_str(), "forks" | "open_issues" | "watchers" | "license"))
+        .filter(|(name, _)| {
+            !matches!(name.as_str(), "forks" | "open_issues" | "watchers" | "license")
+        })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
 
 pub(super) fn pull_simple(url: &str, repo: &Repo, pull: &Pull) -> Value {
     let api = format!("{url}/api/v3/repos/{}", repo.name);
-    let (here, issue) = (format!("{api}/pulls/{}", pull.number), format!("{api}/issues/{}", pull.number));
+    let (here, issue) =
+        (format!("{api}/pulls/{}", pull.number), format!("{api}/issues/{}", pull.number));
     let page = format!("{url}/{}/pull/{}", repo.name, pull.number);
     let (state, merged_at, commit) = match &pull.life {
         Life::Open => ("open", Value::Null, json!("f".repeat(40))),
@@ -132,15 +135,31 @@ pub(super) fn status(url: &str, repo: &Repo, commit: &str, status: &Value) -> Va
         "description": text("description"), "target_url": text("target_url"), "created_at": TIME, "updated_at": TIME})
 }
 
-pub(super) fn combined(url: &str, repo: &Repo, commit: &str, page: Vec<Value>, total: usize) -> Value {
+pub(super) fn combined(
+    url: &str,
+    repo: &Repo,
+    commit: &str,
+    page: Vec<Value>,
+    total: usize,
+) -> Value {
     let api = format!("{url}/api/v3/repos/{}/commits/{commit}", repo.name);
     let states = repo.statuses_of(commit);
-    let state = if states.iter().all(|status| status["state"] == "success") { "success" } else { "pending" };
+    let state = if states.iter().all(|status| status["state"] == "success") {
+        "success"
+    } else {
+        "pending"
+    };
     json!({"state": state, "sha": commit, "total_count": total, "statuses": page, "commit_url": api,
         "url": format!("{api}/status"), "repository": minimal_repository(url, &repo.name)})
 }
 
-pub(super) fn check_run(url: &str, repo: &Repo, commit: &str, name: &str, conclusion: Option<&str>) -> Value {
+pub(super) fn check_run(
+    url: &str,
+    repo: &Repo,
+    commit: &str,
+    name: &str,
+    conclusion: Option<&str>,
+) -> Value {
     let api = format!("{url}/api/v3/repos/{}/check-runs/1", repo.name);
     let page = format!("{url}/{}/runs/1", repo.name);
     let ended = conclusion.map(|_| TIME);

@@ -104,7 +104,11 @@ impl Repo {
 
     pub(super) fn mergeable(&self, commit: &str) -> Mergeable {
         let statuses = self.statuses_of(commit);
-        let good = |context: &str| statuses.iter().any(|status| status["context"] == context && status["state"] == "success");
+        let good = |context: &str| {
+            statuses
+                .iter()
+                .any(|status| status["context"] == context && status["state"] == "success")
+        };
         if !self.required.iter().all(|context| good(context)) {
             Mergeable::Blocked
         } else if statuses.iter().any(|status| status["state"] != "success") {
@@ -154,7 +158,9 @@ impl State {
     pub(super) fn refresh(&mut self, git: &GitHost) {
         for repo in &mut self.repositories {
             let name = repo.name.clone();
-            for pull in repo.pulls.iter_mut().filter(|pull| pull.life == Life::Open && pull.is_from(&name)) {
+            for pull in
+                repo.pulls.iter_mut().filter(|pull| pull.life == Life::Open && pull.is_from(&name))
+            {
                 match git.tip(&format!("{name}.git"), &pull.head) {
                     Some(tip) => pull.head_commit = tip,
                     // GitHub closes what loses its branch.
@@ -175,13 +181,22 @@ impl State {
     }
 
     /// Notes a status, and merges what waited for it.
-    pub(super) fn set_status(&mut self, git: &GitHost, repository: &str, commit: &str, status: Value) {
+    pub(super) fn set_status(
+        &mut self,
+        git: &GitHost,
+        repository: &str,
+        commit: &str,
+        status: Value,
+    ) {
         self.refresh(git);
         let Some(repo) = self.repository(repository) else { return };
         repo.statuses.push((commit.to_owned(), status));
-        let waiting = repo.pulls.iter().filter(|pull| pull.life == Life::Open && pull.auto_merge.is_some());
-        let ready: Vec<u64> =
-            waiting.filter(|pull| repo.mergeable(&pull.head_commit) != Mergeable::Blocked).map(|pull| pull.number).collect();
+        let waiting =
+            repo.pulls.iter().filter(|pull| pull.life == Life::Open && pull.auto_merge.is_some());
+        let ready: Vec<u64> = waiting
+            .filter(|pull| repo.mergeable(&pull.head_commit) != Mergeable::Blocked)
+            .map(|pull| pull.number)
+            .collect();
         for number in ready {
             self.merge(git, repository, number);
         }

@@ -16,13 +16,20 @@ impl Answers for State {
 
     fn answer(&mut self, call: &Call) -> Reply {
         let bearer = call.header("authorization").strip_prefix("Bearer ").unwrap_or_default();
-        let token = if call.header("private-token").is_empty() { bearer } else { call.header("private-token") };
+        let token = if call.header("private-token").is_empty() {
+            bearer
+        } else {
+            call.header("private-token")
+        };
         let Some(rights) = self.tokens.get(token).copied() else {
             return Reply::new(401, json!({"message": "401 Unauthorized"}));
         };
         if call.method != "GET" && rights == Rights::Read {
             let text = "The request requires higher privileges than provided by the access token.";
-            return Reply::new(403, json!({"error": "insufficient_scope", "error_description": text, "scope": "api"}));
+            return Reply::new(
+                403,
+                json!({"error": "insufficient_scope", "error_description": text, "scope": "api"}),
+            );
         }
         if call.body == "not JSON" {
             return Reply::new(400, json!({"error": "Problems parsing JSON"}));
@@ -31,9 +38,15 @@ impl Answers for State {
         let reply = match path.as_slice() {
             ["users"] => self.find_users(call),
             ["projects", project, rest @ ..] => {
-                let by_id = project.parse::<usize>().ok().and_then(|id| self.projects.get(id.checked_sub(1000)?).cloned());
+                let by_id = project
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|id| self.projects.get(id.checked_sub(1000)?).cloned());
                 let project = by_id.unwrap_or_else(|| (*project).to_owned());
-                if rights == Rights::Nothing || !self.host.repository(&format!("{project}.git")).is_dir() || project.is_empty() {
+                if rights == Rights::Nothing
+                    || !self.host.repository(&format!("{project}.git")).is_dir()
+                    || project.is_empty()
+                {
                     return Reply::new(404, json!({"message": "404 Project Not Found"}));
                 }
                 self.id(&project);
@@ -52,7 +65,11 @@ impl Answers for State {
 impl State {
     fn find_users(&self, call: &Call) -> Reply {
         let wanted = call.query("username").unwrap_or_default();
-        let found: Vec<Value> = (1..).zip(&self.users).filter(|(_, name)| *name == wanted).map(|(id, _)| self.user(id)).collect();
+        let found: Vec<Value> = (1..)
+            .zip(&self.users)
+            .filter(|(_, name)| *name == wanted)
+            .map(|(id, _)| self.user(id))
+            .collect();
         Reply::new(200, found.into())
     }
 
@@ -64,7 +81,12 @@ impl State {
             ),
             ("GET", ["repository", "compare"]) => self.compare(call, project),
             ("GET", ["repository", "commits", commit, "statuses"]) => {
-                let all = self.statuses.iter().filter(|status| status["sha"] == **commit).cloned().collect();
+                let all = self
+                    .statuses
+                    .iter()
+                    .filter(|status| status["sha"] == **commit)
+                    .cloned()
+                    .collect();
                 page(call, self.page, all)
             }
             ("POST", ["statuses", commit]) => self.set_status(call, project, commit),
@@ -96,8 +118,17 @@ impl State {
         let Some(ahead) = self.host.is_ahead(&path, to, from) else {
             return Reply::new(404, json!({"message": "404 Ref Not Found"}));
         };
-        let commits: Vec<Value> = self.host.tip(&path, to).filter(|_| ahead).map(|id| json!({"id": id})).into_iter().collect();
-        Reply::new(200, json!({"commits": commits, "diffs": [], "compare_timeout": false, "compare_same_ref": from == to}))
+        let commits: Vec<Value> = self
+            .host
+            .tip(&path, to)
+            .filter(|_| ahead)
+            .map(|id| json!({"id": id}))
+            .into_iter()
+            .collect();
+        Reply::new(
+            200,
+            json!({"commits": commits, "diffs": [], "compare_timeout": false, "compare_same_ref": from == to}),
+        )
     }
 
     fn list(&self, call: &Call, project: &str) -> Reply {
@@ -124,7 +155,8 @@ impl State {
             .filter(|name| call.text(name).is_none())
             .map(|name| format!("{name} is missing"))
             .collect();
-        let (Some(title), Some(head), Some(base)) = (call.text("title"), call.text("source_branch"), call.text("target_branch"))
+        let (Some(title), Some(head), Some(base)) =
+            (call.text("title"), call.text("source_branch"), call.text("target_branch"))
         else {
             return Reply::new(400, json!({"error": missing.join(", ")}));
         };
@@ -132,26 +164,51 @@ impl State {
             return Reply::new(400, json!({"message": {"title": ["can't be blank"]}}));
         }
         if head == base {
-            return Reply::new(422, json!({"error": ["You can't use same project/branch for source and target"]}));
+            return Reply::new(
+                422,
+                json!({"error": ["You can't use same project/branch for source and target"]}),
+            );
         }
         for (kind, branch) in [("Source", head), ("Target", base)] {
             if self.host.tip(&format!("{project}.git"), branch).is_none() {
-                return Reply::new(422, json!({"error": [format!("{kind} branch \"{branch}\" does not exist")]}));
+                return Reply::new(
+                    422,
+                    json!({"error": [format!("{kind} branch \"{branch}\" does not exist")]}),
+                );
             }
         }
         let same = |pull: &&Pull| {
-            (pull.source_project.as_str(), pull.head.as_str(), pull.base.as_str(), pull.state) == (project, head, base, "opened")
+            (pull.source_project.as_str(), pull.head.as_str(), pull.base.as_str(), pull.state)
+                == (project, head, base, "opened")
         };
         if let Some(other) = self.pulls.iter().find(same) {
-            let text = format!("Another open merge request already exists for this source branch: !{}", other.iid);
+            let text = format!(
+                "Another open merge request already exists for this source branch: !{}",
+                other.iid
+            );
             return Reply::new(409, json!({"message": [text]}));
         }
-        let iid = self.open(project, project, head, base, title, call.text("description").unwrap_or_default());
+        let iid = self.open(
+            project,
+            project,
+            head,
+            base,
+            title,
+            call.text("description").unwrap_or_default(),
+        );
         self.reply(201, iid)
     }
 
     fn update(&mut self, call: &Call, iid: u64) -> Reply {
-        const KNOWN: [&str; 7] = ["title", "description", "labels", "add_labels", "reviewer_ids", "squash", "state_event"];
+        const KNOWN: [&str; 7] = [
+            "title",
+            "description",
+            "labels",
+            "add_labels",
+            "reviewer_ids",
+            "squash",
+            "state_event",
+        ];
         if !KNOWN.iter().any(|name| !call.body[*name].is_null()) {
             return Reply::new(
                 400,
@@ -174,7 +231,9 @@ impl State {
             self.pull(iid).labels.clear();
         }
         let words = ["labels", "add_labels"].map(|name| match &call.body[name] {
-            Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+            Value::Array(list) => {
+                list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+            }
             text => text.as_str().unwrap_or_default().to_owned(),
         });
         let words = words.join(",");
@@ -199,15 +258,18 @@ impl State {
         }
         let head = self.head(iid);
         if call.text("sha").is_some_and(|sha| Some(sha) != head.as_deref()) {
-            let text = format!("SHA does not match HEAD of source branch: {}", head.unwrap_or_default());
+            let text =
+                format!("SHA does not match HEAD of source branch: {}", head.unwrap_or_default());
             return Reply::new(409, json!({"message": text}));
         }
         if call.body["squash"] == true {
             self.pull(iid).squash = true;
         }
-        let auto = call.body["merge_when_pipeline_succeeds"] == true || (self.knows_auto_merge && call.body["auto_merge"] == true);
+        let auto = call.body["merge_when_pipeline_succeeds"] == true
+            || (self.knows_auto_merge && call.body["auto_merge"] == true);
         let open = self.pull(iid).state == "opened";
-        let refused = self.detailed_merge_status.is_some() || self.pull(iid).title.starts_with("Draft:");
+        let refused =
+            self.detailed_merge_status.is_some() || self.pull(iid).title.starts_with("Draft:");
         if !open || refused || (self.pipeline && !auto) {
             return Reply::new(405, json!({"message": "405 Method Not Allowed"}));
         }
@@ -224,13 +286,18 @@ impl State {
             return Reply::new(401, json!({"message": "401 Unauthorized"}));
         }
         if !std::mem::take(&mut self.pull(iid).auto_merge) {
-            return Reply::new(201, json!({"message": "Can't cancel the automatic merge", "status": "error", "http_status": 406}));
+            return Reply::new(
+                201,
+                json!({"message": "Can't cancel the automatic merge", "status": "error", "http_status": 406}),
+            );
         }
         Reply::new(201, json!({"status": "success"}))
     }
 
     fn note(&mut self, call: &Call, iid: u64) -> Reply {
-        let Some(text) = call.text("body") else { return Reply::new(400, json!({"error": "body is missing"})) };
+        let Some(text) = call.text("body") else {
+            return Reply::new(400, json!({"error": "body is missing"}));
+        };
         let rest = self.obey(iid, text);
         if rest.trim().is_empty() {
             return Reply::new(202, json!({"commands_changes": {}, "summary": ["Done."]}));
@@ -241,14 +308,17 @@ impl State {
 
     fn set_status(&mut self, call: &Call, project: &str, commit: &str) -> Reply {
         let path = format!("{project}.git");
-        if self.host.git(&path, &["cat-file", "--batch-check=%(objecttype)", "--batch-all-objects"]).is_empty()
+        if self
+            .host
+            .git(&path, &["cat-file", "--batch-check=%(objecttype)", "--batch-all-objects"])
+            .is_empty()
             || !self.host.git(&path, &["rev-list", "--all"]).contains(commit)
         {
             return Reply::new(404, json!({"message": "404 Commit Not Found"}));
         }
-        let Some(state) =
-            call.text("state").filter(|state| ["pending", "running", "success", "failed", "canceled"].contains(state))
-        else {
+        let Some(state) = call.text("state").filter(|state| {
+            ["pending", "running", "success", "failed", "canceled"].contains(state)
+        }) else {
             return Reply::new(400, json!({"error": "state does not have a valid value"}));
         };
         let name = call.text("name").or(call.text("context")).unwrap_or("default");
@@ -262,7 +332,9 @@ impl State {
                 );
                 return Reply::new(400, json!({"message": text}));
             }
-            Some(last) if ["pending", "running"].iter().any(|open| last["status"] == *open) => last["id"].as_u64().unwrap(),
+            Some(last) if ["pending", "running"].iter().any(|open| last["status"] == *open) => {
+                last["id"].as_u64().unwrap()
+            }
             _ => self.statuses.len() as u64 + 1,
         };
         let status = json!({
@@ -285,11 +357,15 @@ fn not_found() -> Reply {
 
 fn page(call: &Call, most: usize, items: Vec<Value>) -> Reply {
     let number = |name: &str| call.query(name).and_then(|text| text.parse::<usize>().ok());
-    let (size, page) = (number("per_page").unwrap_or(20).clamp(1, most), number("page").unwrap_or(1).max(1));
+    let (size, page) =
+        (number("per_page").unwrap_or(20).clamp(1, most), number("page").unwrap_or(1).max(1));
     let more = items.len() > size * page;
     let next = if more { (page + 1).to_string() } else { String::new() };
     let part: Vec<Value> = items.into_iter().skip(size * (page - 1)).take(size).collect();
-    Reply::new(200, part.into()).with("x-next-page", next).with("x-page", page.to_string()).with("x-per-page", size.to_string())
+    Reply::new(200, part.into())
+        .with("x-next-page", next)
+        .with("x-page", page.to_string())
+        .with("x-per-page", size.to_string())
 }
 
 fn conditional(call: &Call, reply: Reply) -> Reply {

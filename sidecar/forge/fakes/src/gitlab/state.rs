@@ -93,7 +93,15 @@ impl State {
         json!({"id": id, "username": username, "name": username, "state": "active"})
     }
 
-    pub(super) fn open(&mut self, project: &str, source: &str, head: &str, base: &str, title: &str, description: &str) -> u64 {
+    pub(super) fn open(
+        &mut self,
+        project: &str,
+        source: &str,
+        head: &str,
+        base: &str,
+        title: &str,
+        description: &str,
+    ) -> u64 {
         let iid = self.pulls.len() as u64 + 1;
         self.id(project);
         self.id(source);

@@ -1,0 +1,106 @@
+//! What a decision has to know of the past, and what it leaves behind.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::pipeline::TargetId;
+use crate::promotion::{PromotionId, State};
+use crate::revision::Revision;
+use lockgate_edge::endpoint::Endpoint;
+
+/// What to look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// The endpoint that the event came to.
+    pub endpoint: Endpoint,
+    /// Identity of the reporting object.
+    pub uid: String,
+    /// What it reports.
+    pub revision: Revision,
+    /// The environment that would be promoted to.
+    pub to_environment: String,
+    /// One [`TargetHistory`] is wanted for each: `None` is the environment as a whole.
+    pub targets: Vec<Option<TargetId>>,
+}
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The last record of (endpoint, uid).
+    pub object: Option<ObjectRecord>,
+    /// Target of the reporting environment → the revision of its last record by arrival, for
+    /// records of this endpoint whose target is known. Needed only for `after: all`.
+    pub deployed: BTreeMap<TargetId, Revision>,
+    /// One for each of the query's targets, in its order.
+    pub promotions: Vec<TargetHistory>,
+}
+
+/// What an object reported last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectRecord {
+    /// Identity of the object.
+    pub uid: String,
+    /// What it reported.
+    pub revision: Revision,
+    /// When, by its cluster's clock.
+    pub event_time: Timestamp,
+    /// Kubernetes' counter of its changes; empty if unknown.
+    pub resource_version: String,
+    /// The target it is in, if that is known.
+    pub target: Option<TargetId>,
+}
+
+/// The promotions into one destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TargetHistory {
+    /// The destination: `None` is the environment as a whole.
+    pub target: Option<TargetId>,
+    /// The newest promotion.
+    pub latest: Option<Latest>,
+    /// Whether there ever was a promotion of the query's revision here.
+    pub ever_promoted: bool,
+    /// Whether the query's object ever reported the latest promotion's revision.
+    pub object_reported_latest: bool,
+}
+
+/// The newest promotion into a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latest {
+    /// Identity.
+    pub id: PromotionId,
+    /// Its revision.
+    pub revision: Revision,
+    /// How far it is.
+    pub state: LatestState,
+}
+
+/// As much of a state as a decision asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatestState {
+    /// Unfinished: a new promotion supersedes it.
+    Active,
+    /// It can be taken up again.
+    Failed,
+    /// Any other end.
+    Ended,
+}
+
+impl From<&State> for LatestState {
+    fn from(state: &State) -> Self {
+        match state {
+            State::WaitingApproval
+            | State::Pending { .. }
+            | State::Running { .. }
+            | State::PullRequestOpen { .. } => Self::Active,
+            State::Failed(_) => Self::Failed,
+            State::Merged { .. }
+            | State::Closed { .. }
+            | State::Done(_)
+            | State::Superseded { .. }
+            | State::Rejected => Self::Ended,
+        }
+    }
+}
