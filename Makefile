@@ -7,7 +7,7 @@ SHELL := bash
 cache := $(or $(LOCKGATE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lockgate)
 target := wasm32-unknown-unknown
 # One list for every host build: cargo unifies features over the crates it is given, so another list would compile twice.
-crates := -p lockgate-edge -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate-forge -p lockgate-forge-fakes -p lockgate -p lockgate-e2e
+crates := -p lockgate-edge -p lockgate-core -p lockgate-api -p lockgate-git -p lockgate-tls -p lockgate-forge -p lockgate-forge-fakes -p lockgate -p lockgate-e2e
 # Tested under Node too, and held to the lists of what they may depend on.
 pure := -p lockgate-edge -p lockgate-core
 setup := tests/setup.sh
@@ -42,7 +42,7 @@ e2e: wasm build ## The heavy real servers: Gitea (built once per machine with Go
 
 .PHONY: check
 check: lint ## The inner loop: format, lints, docs, the tests of the host crates but not those with Envoy
-	@RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps $(pure) -p lockgate-api -p lockgate-git -p lockgate-forge -p lockgate
+	@RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps $(pure) -p lockgate-api -p lockgate-git -p lockgate-tls -p lockgate-forge -p lockgate
 	@cargo test -q $(crates) --lib
 
 .PHONY: lint

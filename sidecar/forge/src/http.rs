@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use lockgate_core::secret::Sensitive;
+use lockgate_tls::Trust;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
@@ -123,16 +124,10 @@ impl Rest {
             .connect_timeout(CONNECT_TIMEOUT)
             // A redirect would carry the token elsewhere.
             .redirect(redirect::Policy::none());
-        if let Some(ca) = &connection.ca {
-            let certificates = reqwest::Certificate::from_pem_bundle(ca)
-                .map_err(|_| failed("caFile holds no PEM certificate".to_owned()))?;
-            if certificates.is_empty() {
-                return Err(failed("caFile holds no PEM certificate".to_owned()));
-            }
-            for certificate in certificates {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
+        let trust = connection.ca.as_deref().map_or(Trust::System, Trust::SystemAnd);
+        let tls = lockgate_tls::client_config(trust)
+            .map_err(|error| failed(format!("caFile {error}")))?;
+        builder = builder.tls_backend_preconfigured(tls);
         if let Some(proxy) = &connection.proxy {
             let text = std::str::from_utf8(proxy.bytes()).unwrap_or_default();
             builder = builder.proxy(
@@ -363,7 +358,10 @@ fn without_value(text: &str) -> String {
     }
 }
 
-fn causes(error: &dyn std::error::Error) -> String {
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(reason) = lockgate_tls::explain(error, "caFile") {
+        return reason;
+    }
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -9,6 +9,7 @@ mod serve;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use lockgate_tls::Trust;
 
 /// Promotes releases from one environment to the next, on authenticated events only.
 #[derive(Debug, Parser)]
@@ -119,19 +120,21 @@ fn http_client(url: &reqwest::Url, ca: Option<&std::path::Path>) -> Result<reqwe
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("lockgate/", env!("CARGO_PKG_VERSION")))
         .timeout(TIMEOUT);
-    if let Some(ca) = ca {
-        let pem = std::fs::read(ca)
-            .map_err(|error| Fault::Usage(format!("--ca {}: {error}", ca.display())))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-            .map_err(|error| Fault::Usage(format!("--ca {}: {error}", ca.display())))?;
-        if certificates.is_empty() {
-            return Err(Fault::Usage(format!(
-                "--ca {}: there is no certificate in it",
-                ca.display()
-            )));
+    let given = |ca: &std::path::Path, error: &dyn std::fmt::Display| {
+        Fault::Usage(format!("--ca {} {error}", ca.display()))
+    };
+    let pem = match ca {
+        Some(ca) => {
+            std::fs::read(ca).map_err(|error| given(ca, &format!("cannot be read: {error}")))?
         }
-        builder = builder.tls_certs_only(certificates);
-    }
+        None => Vec::new(),
+    };
+    let trust = if ca.is_some() { Trust::Only(&pem) } else { Trust::System };
+    let tls = lockgate_tls::client_config(trust).map_err(|error| match ca {
+        Some(ca) => given(ca, &error),
+        None => Fault::Failure(format!("the authorities of this system: {error}")),
+    })?;
+    builder = builder.tls_backend_preconfigured(tls);
     let loopback = match url.host_str() {
         Some("localhost") => true,
         Some(host) => host
@@ -149,8 +152,11 @@ fn http_client(url: &reqwest::Url, ca: Option<&std::path::Path>) -> Result<reqwe
 }
 
 /// An error with its causes, on one line.
-fn causes(error: &dyn std::error::Error) -> String {
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
+    if let Some(reason) = lockgate_tls::explain(error, "the file of --ca") {
+        return format!("{text}: {reason}");
+    }
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();

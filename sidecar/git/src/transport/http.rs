@@ -13,6 +13,7 @@ use base64::Engine;
 use gix::protocol::transport::client::blocking_io::http::{
     GetResponse, Http, PostBodyDataKind, PostResponse,
 };
+use lockgate_tls::Trust;
 use reqwest::StatusCode;
 use reqwest::blocking as rq;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
@@ -46,14 +47,10 @@ impl Client {
                 }
             }),
         );
-        if let Some(pem) = &remote.ca {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem)
-                .map_err(|_| unusable("caFile holds no certificate"))?;
-            if certificates.is_empty() {
-                return Err(unusable("caFile holds no certificate"));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
+        let trust = remote.ca.as_deref().map_or(Trust::System, Trust::SystemAnd);
+        let tls = lockgate_tls::client_config(trust)
+            .map_err(|error| unusable(&format!("caFile {error}")))?;
+        builder = builder.tls_backend_preconfigured(tls);
         if let Some(proxy) = &remote.proxy {
             let address = std::str::from_utf8(proxy.bytes())
                 .map_err(|_| unusable("proxy is not an address"))?;
@@ -354,8 +351,11 @@ fn network_fault(error: &reqwest::Error) -> GitError {
     if error.is_timeout() {
         return GitError::TimedOut;
     }
-    // The innermost cause says most ("connection refused", "invalid peer certificate:
-    // UnknownIssuer"); the outer ones repeat the address.
+    if let Some(detail) = lockgate_tls::explain(error, "caFile") {
+        return GitError::Unreachable { detail };
+    }
+    // The innermost cause says most ("connection refused"); the outer ones repeat the
+    // address.
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
