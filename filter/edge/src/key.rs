@@ -20,10 +20,14 @@ pub struct Key {
 impl Key {
     /// Takes the key's bytes as they are.
     ///
-    /// **Errors:** fewer than 16 bytes.
+    /// **Errors:** fewer than 16 bytes, or more than 4 KiB.
     pub fn new(name: &str, bytes: &[u8]) -> Result<Self, KeyError> {
-        if bytes.len() < MIN_BYTES {
-            return Err(KeyError { name: name.to_string(), length: bytes.len() });
+        let length = bytes.len();
+        if length < MIN_BYTES {
+            return Err(KeyError::Short { name: name.to_string(), length });
+        }
+        if length > MAX_BYTES {
+            return Err(KeyError::Long { name: name.to_string(), length });
         }
         Ok(Self { name: name.into(), bytes: Zeroizing::new(bytes.into()) })
     }
@@ -90,16 +94,36 @@ impl fmt::Display for Fingerprint {
 
 /// A key that is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("key {name:?} has {length} bytes, expected at least 16 (32 random ones are good)")]
-pub struct KeyError {
-    name: String,
-    length: usize,
+pub enum KeyError {
+    /// Fewer bytes than a key may have.
+    #[error(
+        "key {name:?} has {length} bytes, expected at least {MIN_BYTES} (32 random ones are good)"
+    )]
+    Short {
+        /// The data key.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// More bytes than a key may have.
+    #[error(
+        "key {name:?} has {length} bytes, expected at most {MAX_BYTES} (32 random ones are good)"
+    )]
+    Long {
+        /// The data key.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+    },
 }
 
 impl KeyError {
     /// The reason in CamelCase.
     pub fn reason(&self) -> &'static str {
-        "KeyTooShort"
+        match self {
+            Self::Short { .. } => "KeyTooShort",
+            Self::Long { .. } => "KeyTooLong",
+        }
     }
 }
 
@@ -127,6 +151,11 @@ pub enum KeyWarning {
 /// Under this a key is refused: 128 bits, the least that HMAC is worth (RFC 2104 section 3 advises
 /// the hash's length).
 const MIN_BYTES: usize = 16;
+/// Over this a key is refused: HMAC hashes a long key to the hash's length first, so more bytes add
+/// nothing, and every worker holds all keys.
+pub const MAX_BYTES: usize = 4096;
+/// Keys that one endpoint may have at a time. A rotation needs two.
+pub const MAX_KEYS: usize = 8;
 /// Under this a key is warned about: the length of SHA-256.
 const GOOD_BYTES: usize = 32;
 const FINGERPRINT_DOMAIN: &[u8] = b"lockgate/key-fingerprint/v1\0";

@@ -13,7 +13,13 @@ use zeroize::Zeroizing;
 
 use crate::pipeline::document::{Fields, Reader, member};
 use crate::pipeline::{FieldError, Loaded};
-use lockgate_edge::key::{Key, KeyError, KeyWarning};
+use lockgate_edge::key::{Key, KeyError, KeyWarning, MAX_KEYS};
+
+mod credentials;
+mod placeholder;
+
+pub use credentials::{CredentialError, ForgeCredentials, GitCredentials, Transport};
+pub use placeholder::Placeholder;
 
 /// Bytes that are wiped when dropped and never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -25,7 +31,7 @@ impl Sensitive {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// The bytes. Whoever asks sees to it that they go nowhere but to the peer they are for.
+    /// The bytes. They go to the peer that they are for, and nowhere else.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -59,12 +65,27 @@ impl fmt::Debug for Secret {
 /// Something a user should know about an HMAC key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRemark {
-    /// It is not used.
+    /// It is not used: too short or too long.
     #[error("{0}")]
     Refused(KeyError),
+    /// It is not used: the text is recognisably no key.
+    #[error("key {0:?} {1}")]
+    NotAKey(String, Placeholder),
+    /// It is not used: the endpoint has as many keys as it may have, and this is one of the last
+    /// in alphabetical order.
+    #[error("key {0:?} is one more than the {MAX_KEYS} that an endpoint may have: remove old ones")]
+    TooMany(String),
     /// It is used all the same.
     #[error("{0}")]
     Warned(KeyWarning),
+}
+
+impl KeyRemark {
+    /// Whether the key is left out.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Warned(_))
+    }
 }
 
 impl Secret {
@@ -114,21 +135,50 @@ impl Secret {
         let mut keys = Vec::new();
         let mut remarks = Vec::new();
         for (name, value) in self.values.iter().filter(|(name, _)| is_hmac_key(name)) {
+            let mut remark = |remark| remarks.push((name.to_string(), remark));
+            if let Some(placeholder) = Placeholder::of(value.bytes()) {
+                remark(KeyRemark::NotAKey(name.to_string(), placeholder));
+                continue;
+            }
             match Key::new(name, value.bytes()) {
+                Ok(_) if keys.len() == MAX_KEYS => remark(KeyRemark::TooMany(name.to_string())),
                 Ok(key) => {
-                    remarks.extend(
-                        key.warnings()
-                            .into_iter()
-                            .map(|warning| (name.to_string(), KeyRemark::Warned(warning))),
-                    );
+                    key.warnings().into_iter().map(KeyRemark::Warned).for_each(remark);
                     keys.push(key);
                 }
-                Err(error) => remarks.push((name.to_string(), KeyRemark::Refused(error))),
+                Err(error) => remark(KeyRemark::Refused(error)),
             }
         }
         (keys, remarks)
     }
+
+    /// The data keys whose value is recognisably none, in alphabetical order. Looks at what
+    /// Lockgate reads, and at nothing else that a Secret may hold.
+    pub fn placeholders(&self) -> impl Iterator<Item = (&str, Placeholder)> {
+        self.values
+            .iter()
+            .filter(|(name, _)| is_hmac_key(name) || READ.contains(&&**name))
+            .filter_map(|(name, value)| Some((&**name, Placeholder::of(value.bytes())?)))
+    }
 }
+
+/// The data keys that Lockgate reads beside those of HMAC keys: Flux's names.
+const READ: [&str; 14] = [
+    "username",
+    "password",
+    "token",
+    "caFile",
+    "ca.crt",
+    "identity",
+    "known_hosts",
+    "proxy",
+    "githubAppID",
+    "githubAppInstallationID",
+    "githubAppPrivateKey",
+    "address",
+    "headers",
+    "approval-key",
+];
 
 fn is_hmac_key(name: &str) -> bool {
     name.strip_prefix(Secret::HMAC_KEY).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
@@ -181,7 +231,13 @@ impl Reader {
                     Zeroizing::new(text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect());
                 match STANDARD.decode(text.as_bytes()) {
                     Ok(bytes) => Some(Sensitive::new(bytes)),
-                    Err(_) => self.error(path, "expected base64; plain text goes under stringData"),
+                    Err(_) => {
+                        let message = Placeholder::of(text.as_bytes()).map_or_else(
+                            || "expected base64; plain text goes under stringData".to_owned(),
+                            |placeholder| placeholder.to_string(),
+                        );
+                        self.error(path, message)
+                    }
                 }
             }
             other => self.wrong_type(path, "a base64 string", other),
@@ -211,69 +267,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
-    use serde_json::json;
-
-    use super::*;
-
-    fn secret(data: &Value, string_data: &Value) -> Result<Loaded<Secret>, Vec<FieldError>> {
-        let metadata = json!({"name": "promotion-credentials", "namespace": "pipeline-01"});
-        Secret::from_value(
-            &json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data, "stringData": string_data}),
-        )
-    }
-
-    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
-    #[cfg_attr(not(target_arch = "wasm32"), test)]
-    fn data_is_base64_and_string_data_goes_before_it() {
-        let loaded =
-            secret(&json!({"a": "aGVs\nbG8=\n", "b": "Yg==", "c": null}), &json!({"b": "text\n"}))
-                .unwrap();
-        assert_eq!(loaded.value.get("a"), Some(&b"hello"[..]));
-        assert_eq!(loaded.value.get("b"), Some(&b"text\n"[..]));
-        assert_eq!(loaded.value.get("c"), Some(&b""[..]));
-        assert_eq!(loaded.value.get("d"), None);
-        assert_eq!(loaded.value.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
-    }
-
-    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
-    #[cfg_attr(not(target_arch = "wasm32"), test)]
-    fn every_error_is_named_and_no_value_is_shown() {
-        let errors = secret(
-            &json!({"a": "not*base64*hunter2", "b": 7}),
-            &json!({"x y": "hunter2", "z": true}),
-        )
-        .unwrap_err();
-        let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
-        assert_eq!(paths, ["data.a", "data.b", "stringData[\"x y\"]", "stringData.z"]);
-        assert!(!format!("{errors:?}").contains("hunter2"));
-        let loaded = secret(&json!({}), &json!({"token": "hunter2"})).unwrap();
-        assert!(!format!("{loaded:?}").contains("hunter2"));
-    }
-
-    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
-    #[cfg_attr(not(target_arch = "wasm32"), test)]
-    fn every_data_key_that_begins_with_hmac_key_is_a_key_unless_it_is_too_short() {
-        let string_data = json!({
-            "hmac-key": "0123456789abcdef0123456789abcdef",
-            "hmac-key-2026-12": "0123456789abcdef\n",
-            "hmac-key-short": "0123456789abcde",
-            "hmac-keys": "0123456789abcdef0123456789abcdef",
-            "token": "0123456789abcdef0123456789abcdef",
-        });
-        let (keys, remarks) = secret(&json!({}), &string_data).unwrap().value.hmac_keys();
-        assert_eq!(
-            keys.iter().map(Key::name).collect::<Vec<_>>(),
-            ["hmac-key", "hmac-key-2026-12"]
-        );
-        assert_eq!(keys[1].bytes(), b"0123456789abcdef\n");
-        let refused: Vec<&str> = remarks
-            .iter()
-            .filter(|(_, remark)| matches!(remark, KeyRemark::Refused(_)))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        assert_eq!(refused, ["hmac-key-short"]);
-        assert_eq!(remarks.iter().filter(|(name, _)| name == "hmac-key-2026-12").count(), 2);
-    }
-}
+mod tests;

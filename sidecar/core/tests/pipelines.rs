@@ -374,12 +374,13 @@ fn the_same_target_twice_is_an_error_only_where_each_gets_a_promotion() {
 }
 
 #[test]
-fn the_secrets_of_the_documents_load_and_the_short_key_is_accepted_with_a_warning() {
+fn the_secrets_of_the_documents_load_and_their_published_key_is_refused() {
     for file in fixtures("secrets") {
         let secret = Secret::from_value(&yaml(&fs::read_to_string(&file).unwrap())).unwrap().value;
         let (keys, remarks) = secret.hmac_keys();
         let expected = usize::from(file.ends_with("docs-0.24-credentials.yaml"));
-        assert_eq!((keys.len(), remarks.len()), (expected, expected), "{}", file.display());
+        assert_eq!((keys.len(), remarks.len()), (0, expected), "{}", file.display());
+        assert!(remarks.iter().all(|(_, remark)| remark.is_refusal()));
     }
 }
 

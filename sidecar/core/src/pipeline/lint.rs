@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{After, AppRef, FieldError, Pipeline};
 use crate::naming::Destination;
-use crate::secret::{KeyRemark, Secret};
+use crate::secret::Secret;
 use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use lockgate_edge::key::Fingerprint;
 
@@ -85,11 +85,7 @@ fn secrets<'a>(
             Some(secret) => {
                 let (keys, remarks) = secret.hmac_keys();
                 for (data_key, remark) in remarks.iter().filter(|_| first) {
-                    let verb = if matches!(remark, KeyRemark::Refused(_)) {
-                        "refused"
-                    } else {
-                        "doubtful"
-                    };
+                    let verb = if remark.is_refusal() { "refused" } else { "doubtful" };
                     found(
                         path.clone(),
                         format!("Secret {namespace}/{name}, {data_key} is {verb}: {remark}"),
