@@ -224,7 +224,7 @@ fn deliver(intake: Intake) -> Deliver {
     let intake = Arc::new(intake);
     Arc::new(move |forward: Forward| {
         let intake = Arc::clone(&intake);
-        Box::pin(async move { intake.deliver(delivery(forward), Timestamp::now()).await })
+        Box::pin(async move { intake.deliver(delivery(forward), Timestamp::now()).await.reply })
     })
 }
 
@@ -232,11 +232,7 @@ fn delivery(forward: Forward) -> Delivery {
     Delivery {
         endpoint: forward.endpoint,
         body: forward.body.into(),
-        signature: forward
-            .signature
-            .map(|signature| signature.to_string())
-            .unwrap_or_default()
-            .into(),
+        signature: forward.signature,
         source_address: forward.source,
         request_id: forward.request_id,
         traceparent: forward.traceparent,

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use lockgate_core::decide::Freshness;
 use lockgate_core::promotion::{Promotion, State};
 use lockgate_core::retry::RetryPolicy;
+use lockgate_edge::Answer;
 use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use lockgate_edge::reply::Reply;
 use lockgate_edge::signature::{Signature, Verifier};
@@ -42,8 +43,8 @@ pub struct Delivery {
     pub endpoint: Endpoint,
     /// Its body, byte for byte.
     pub body: Bytes,
-    /// The value of its signature header; empty where it had none.
-    pub signature: Bytes,
+    /// Its signature; `None` where it had none.
+    pub signature: Option<Signature>,
     /// For the log.
     pub source_address: String,
     /// For the log.
@@ -99,7 +100,7 @@ impl Intake {
     }
 
     /// Judges a delivery that arrived at `now` and answers it, which may take the whole wait.
-    pub async fn deliver(&self, delivery: Delivery, now: Timestamp) -> Reply {
+    pub async fn deliver(&self, delivery: Delivery, now: Timestamp) -> Answer {
         let (outcome, reply) = match self.judge(&delivery, now).await {
             Ok(answered) => answered,
             Err(error) => {
@@ -112,7 +113,7 @@ impl Intake {
             endpoint = %delivery.endpoint, outcome = outcome.as_str(), status = reply.status, source.address = delivery.source_address,
             request.id = delivery.request_id, traceparent = delivery.traceparent, "delivery answered"
         );
-        reply
+        Answer { reply, charge: outcome.charge() }
     }
 
     async fn judge(
@@ -129,12 +130,9 @@ impl Intake {
         let Some(pipeline) = snapshot.pipeline(&key_name).cloned() else {
             return Ok((DeliveryOutcome::Disagree, Reply::unavailable()));
         };
-        let key = match proof {
-            Proof::Signed { key, name } => {
-                self.metrics.key_used(&key_name, &name, now);
-                Some(key)
-            }
-            Proof::Unsigned => None,
+        let (key, data_key) = match proof {
+            Proof::Signed { key, name } => (Some(key), Some(name)),
+            Proof::Unsigned => (None, None),
         };
         let judgement = Judgement {
             endpoint: delivery.endpoint.clone(),
@@ -154,6 +152,9 @@ impl Intake {
             self.scheduler.wake();
         }
         judged.count(&self.metrics);
+        if let Some(data_key) = data_key.filter(|_| judged.admitted()) {
+            self.metrics.key_used(&delivery.endpoint, &data_key, now);
+        }
         match judged.outcome {
             Judged::Answered { outcome, answer } => Ok((outcome, answer::reply(answer))),
             Judged::Wait { promotions, duplicate } => {
@@ -191,8 +192,7 @@ impl Intake {
         if keys.is_empty() && self.takes_unsigned(snapshot, &delivery.endpoint) {
             return Some(Proof::Unsigned);
         }
-        let signature = Signature::parse(&delivery.signature).ok()?;
-        let mut verifier = Verifier::new(&signature, keys);
+        let mut verifier = Verifier::new(delivery.signature.as_ref()?, keys);
         verifier.update(&delivery.body);
         let key = keys.get(verifier.finish()?)?;
         Some(Proof::Signed { key: key.fingerprint().0, name: key.name().to_owned() })

@@ -14,7 +14,8 @@ use std::{
 };
 
 use jiff::Timestamp;
-use lockgate_edge::endpoint::PipelineKey;
+use lockgate_edge::Charge;
+use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use prometheus_client::{
     encoding::text::encode_registry,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -70,6 +71,25 @@ impl DeliveryOutcome {
         Self::Disagree,
         Self::Unavailable,
     ];
+
+    /// Whose limit at the edge such a delivery counts against: the endpoint's only where a copy of
+    /// an old message cannot get the same outcome.
+    pub fn charge(self) -> Charge {
+        match self {
+            Self::Promoted
+            | Self::Accepted
+            | Self::Nothing
+            | Self::Unprocessable
+            | Self::Failed => Charge::Endpoint,
+            Self::Duplicate
+            | Self::Malformed
+            | Self::Stale
+            | Self::Replayed
+            | Self::Unknown
+            | Self::Disagree
+            | Self::Unavailable => Charge::Source,
+        }
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -213,7 +233,7 @@ impl Metrics {
         let key_last_used = Family::default();
         registry.register(
             "key_last_used_timestamp_seconds",
-            "When a key last verified a delivery",
+            "When a key last verified a delivery that was admitted",
             key_last_used.clone(),
         );
         let promotions = Family::default();
@@ -293,11 +313,13 @@ impl Metrics {
         }
     }
 
-    /// `key` is the name of the data key in its Secret, never its bytes.
-    pub fn key_used(&self, pipeline: &PipelineKey, key: &str, at: Timestamp) {
+    /// A key verified a delivery that was admitted. `key` is the name of the data key in its
+    /// Secret, never its bytes.
+    pub fn key_used(&self, endpoint: &Endpoint, key: &str, at: Timestamp) {
         let labels = KeyLabels {
-            namespace: pipeline.namespace().to_owned(),
-            pipeline: pipeline.name().to_owned(),
+            namespace: endpoint.namespace().to_owned(),
+            pipeline: endpoint.pipeline().to_owned(),
+            environment: endpoint.environment().to_owned(),
             key: key.to_owned(),
         };
         self.key_last_used.get_or_create(&labels).set(at.as_duration().as_secs_f64());
@@ -371,6 +393,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_an_old_message_can_cause_counts_against_its_source() {
+        let endpoint: Vec<&str> = DeliveryOutcome::ALL
+            .into_iter()
+            .filter(|outcome| outcome.charge() == Charge::Endpoint)
+            .map(DeliveryOutcome::as_str)
+            .collect();
+        assert_eq!(endpoint, ["promoted", "accepted", "nothing", "unprocessable", "failed"]);
+    }
+
+    #[test]
     fn the_page_has_every_family_under_its_contracted_name() {
         let metrics = Metrics::new();
         let pipeline: PipelineKey = "team/podinfo".parse().unwrap();
@@ -382,7 +414,11 @@ mod tests {
         metrics.forge_request("github", "create", 201);
         metrics.store_commit(Duration::from_micros(300));
         metrics.pipelines(1, 0);
-        metrics.key_used(&pipeline, "hmac-key", Timestamp::from_second(1_700_000_000).unwrap());
+        metrics.key_used(
+            &pipeline.endpoint("dev").unwrap(),
+            "hmac-key",
+            Timestamp::from_second(1_700_000_000).unwrap(),
+        );
         let text = metrics.text().unwrap();
         for line in [
             "# TYPE lockgate_deliveries_total counter",
@@ -397,7 +433,7 @@ mod tests {
             "lockgate_forge_requests_total{forge=\"github\",operation=\"create\",code=\"201\"} 1",
             "lockgate_store_commit_duration_seconds_count 1",
             "lockgate_pipelines{valid=\"true\"} 1",
-            "lockgate_key_last_used_timestamp_seconds{namespace=\"team\",pipeline=\"podinfo\",key=\"hmac-key\"} 1700000000.0",
+            "lockgate_key_last_used_timestamp_seconds{namespace=\"team\",pipeline=\"podinfo\",environment=\"dev\",key=\"hmac-key\"} 1700000000.0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }

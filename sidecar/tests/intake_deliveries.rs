@@ -111,13 +111,10 @@ async fn what_the_sidecar_cannot_verify_is_a_503_that_is_not_remembered() {
         delivery("podinfo", "dev", &body, "another key of 32 bytes, which is not it"),
         delivery("unknown", "dev", &body, KEY),
         delivery("podinfo", "unknown", &body, KEY),
-        lockgate::intake::Delivery {
-            signature: "".into(),
-            ..delivery("podinfo", "dev", &body, KEY)
-        },
+        lockgate::intake::Delivery { signature: None, ..delivery("podinfo", "dev", &body, KEY) },
     ];
     for delivery in bad {
-        let reply = world.intake.deliver(delivery.clone(), Timestamp::now()).await;
+        let reply = world.intake.deliver(delivery.clone(), Timestamp::now()).await.reply;
         assert_eq!((reply.status, reply.retry_after), (503, Some(2)), "{delivery:?}");
     }
     assert!(counted(&world, "disagree"));
@@ -147,7 +144,8 @@ async fn a_key_that_is_not_yet_known_is_read_from_its_file_at_once() {
     let reply = world
         .intake
         .deliver(delivery("podinfo", "dev", &success("1.1.0"), rotated), Timestamp::now())
-        .await;
+        .await
+        .reply;
     assert_eq!(reply.status, 202);
     world.stop().await;
 }
@@ -186,8 +184,11 @@ async fn two_pipelines_with_keys_of_their_own_follow_one_application() {
     let world = World::start(dir.path(), vec![notifying(), other], secrets, Options::default());
     let body = success("1.2.3");
     assert_eq!(world.deliver("podinfo", &body).await.status, 202);
-    let reply =
-        world.intake.deliver(delivery("other", "dev", &body, other_key), Timestamp::now()).await;
+    let reply = world
+        .intake
+        .deliver(delivery("other", "dev", &body, other_key), Timestamp::now())
+        .await
+        .reply;
     assert_eq!(json_of(&reply)["promotion"]["state"], "Done");
     assert_eq!(world.all().await.len(), 2);
     world.stop().await;
@@ -240,7 +241,8 @@ async fn each_refusal_has_its_status_and_starts_nothing() {
             delivery("podinfo", "prod", &event("1.0.0", &object(&[("namespace", "prod")])), KEY),
             Timestamp::now(),
         )
-        .await;
+        .await
+        .reply;
     assert_eq!(
         (reply.status, json_of(&reply)["detail"].as_str()),
         (422, Some("cannot promote beyond last environment prod"))
@@ -350,16 +352,16 @@ async fn unsigned_events_pass_only_where_the_installation_says_so() {
         // `podinfo` names a Secret that does not exist: allowing it must not open it.
         let world = World::start(dir.path(), vec![open.clone(), notifying()], vec![], options);
         let unsigned = |name| lockgate::intake::Delivery {
-            signature: "".into(),
+            signature: None,
             ..delivery(name, "dev", &success("1.0.0"), KEY)
         };
         assert_eq!(
-            world.intake.deliver(unsigned("open"), Timestamp::now()).await.status,
+            world.intake.deliver(unsigned("open"), Timestamp::now()).await.reply.status,
             status,
             "{allowed:?}"
         );
         assert_eq!(
-            world.intake.deliver(unsigned("podinfo"), Timestamp::now()).await.status,
+            world.intake.deliver(unsigned("podinfo"), Timestamp::now()).await.reply.status,
             503,
             "{allowed:?}"
         );

@@ -58,7 +58,7 @@ fn the_sidecars_metrics_have_the_names_that_the_readme_gives_them() {
     metrics.promotions_in("Pending", 0);
     metrics.pipelines(1, 0);
     metrics.forge_request("gitea", "find", 200);
-    metrics.key_used(&pipeline, "hmac-key", jiff::Timestamp::UNIX_EPOCH);
+    metrics.key_used(&pipeline.endpoint("dev").unwrap(), "hmac-key", jiff::Timestamp::UNIX_EPOCH);
     let page = metrics.text().unwrap();
     let names = quoted(&readme(), "lockgate_");
     assert!(names.len() > 5, "{names:?}");

@@ -1,7 +1,8 @@
-//! What the edge sends to the sidecar.
+//! What the edge sends to the sidecar, and what it gets back.
 
 use crate::endpoint::Endpoint;
 use crate::key::Fingerprint;
+use crate::reply::Reply;
 use crate::signature::Signature;
 
 /// An authenticated delivery on its way to the sidecar, which verifies it again and trusts neither
@@ -33,4 +34,23 @@ impl core::fmt::Debug for Forward {
             .field("body_bytes", &self.body.len())
             .finish_non_exhaustive()
     }
+}
+
+/// What the sidecar says of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What the sender gets.
+    pub reply: Reply,
+    /// Whose limit the delivery counts against.
+    pub charge: Charge,
+}
+
+/// Whose limit a delivery counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// A fresh event from somebody who has the key.
+    Endpoint,
+    /// Whatever a copy of an old message can cause as well: too old, repeated, replayed elsewhere,
+    /// no event at all, or not taken. It must not use up what genuine events need.
+    Source,
 }

@@ -46,7 +46,7 @@ pub mod units;
 
 pub use config::{ConfigError, PluginConfig};
 pub use exchange::{Admission, Body, Exchange, Refusal, Step, Surroundings};
-pub use forward::Forward;
+pub use forward::{Answer, Charge, Forward};
 pub use head::Head;
 pub use outcome::{AGE_METRIC, ENDPOINTS_METRIC, Outcome, VERSION_METRIC};
 pub use settings::{DEFAULT_BODY_LIMIT, DEFAULT_WAIT, Edge, EdgeSettings};

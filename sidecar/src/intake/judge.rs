@@ -9,6 +9,7 @@ use lockgate_core::event::Event;
 use lockgate_core::pipeline::{Pipeline, StrategyKind};
 use lockgate_core::promotion::{Change, EventSummary, Intent, Promotion, PromotionId};
 use lockgate_core::retry::later;
+use lockgate_edge::Charge;
 use lockgate_edge::endpoint::Endpoint;
 use lockgate_edge::reply::Reply;
 
@@ -250,6 +251,14 @@ impl Judgement {
 }
 
 impl Verdict {
+    /// Whether it is a fresh event of somebody who has the key: no old or repeated message.
+    pub(super) fn admitted(&self) -> bool {
+        match &self.outcome {
+            Judged::Answered { outcome, .. } => outcome.charge() == Charge::Endpoint,
+            Judged::Wait { duplicate, .. } => !duplicate,
+        }
+    }
+
     pub(super) fn count(&self, metrics: &Metrics) {
         for (promotion, outcome) in &self.events {
             let strategy = promotion.strategy.map_or("none", StrategyKind::as_str);

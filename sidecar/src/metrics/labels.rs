@@ -57,5 +57,6 @@ pub(super) struct ValidLabels {
 pub(super) struct KeyLabels {
     pub(super) namespace: String,
     pub(super) pipeline: String,
+    pub(super) environment: String,
     pub(super) key: String,
 }

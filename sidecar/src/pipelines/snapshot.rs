@@ -232,6 +232,24 @@ impl Snapshot {
         &self.endpoints
     }
 
+    /// Whether it is known for sure which Pipelines exist. While it is not, the edge sends nobody
+    /// away for good.
+    pub fn complete(&self) -> bool {
+        true
+    }
+
+    /// Pipelines whose document is broken and of which no version ever loaded: which endpoints they
+    /// have is not known.
+    pub fn unreadable(&self) -> BTreeSet<PipelineKey> {
+        let errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        errors
+            .filter_map(|problem| problem.object.as_ref())
+            .filter(|id| id.kind == Kind::Pipeline)
+            .filter_map(|id| PipelineKey::new(&id.namespace, &id.name).ok())
+            .filter(|key| self.pipeline(key).is_none())
+            .collect()
+    }
+
     /// In the order of their names.
     pub fn pipelines(&self) -> impl Iterator<Item = &Arc<Pipeline>> {
         self.objects.pipelines()

@@ -61,7 +61,7 @@ async fn two_pipelines_with_one_branch_name_have_a_pull_request_each_and_keep_it
             endpoint: endpoint.parse().unwrap(),
             ..world::delivery("x", "dev", &body, world::KEY)
         };
-        let reply = world.intake.deliver(delivery, jiff::Timestamp::now()).await;
+        let reply = world.intake.deliver(delivery, jiff::Timestamp::now()).await.reply;
         assert_eq!(reply.status, 201, "{}", String::from_utf8_lossy(&reply.body));
         json_of(&reply)["promotion"]["pullRequest"]["number"].as_u64().unwrap()
     };

@@ -26,7 +26,7 @@ use lockgate_core::promotion::{Promotion, PromotionId};
 use lockgate_core::retry::RetryPolicy;
 use lockgate_core::secret::Secret;
 use lockgate_edge::reply::Reply;
-use lockgate_edge::signature::{Algorithm, sign};
+use lockgate_edge::signature::{Algorithm, Signature, sign};
 use lockgate_git::AddressPolicy;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -307,7 +307,7 @@ impl World {
     }
 
     pub async fn deliver(&self, pipeline: &str, body: &[u8]) -> Reply {
-        self.intake.deliver(delivery(pipeline, "dev", body, KEY), Timestamp::now()).await
+        self.intake.deliver(delivery(pipeline, "dev", body, KEY), Timestamp::now()).await.reply
     }
 
     /// Delivers a success of dev and returns the promotion that the answer names, as it is then.
@@ -389,7 +389,7 @@ pub fn delivery(pipeline: &str, environment: &str, body: &[u8], key: &str) -> De
     Delivery {
         endpoint: format!("team/{pipeline}/{environment}").parse().unwrap(),
         body: body.to_vec().into(),
-        signature: sign(Algorithm::Sha256, key.as_bytes(), body).into_bytes().into(),
+        signature: Signature::parse(sign(Algorithm::Sha256, key.as_bytes(), body).as_bytes()).ok(),
         source_address: "192.0.2.1".to_owned(),
         request_id: "request-1".to_owned(),
         traceparent: String::new(),

@@ -25,6 +25,7 @@ use lockgate::store::Store;
 use lockgate_core::decide::Freshness;
 use lockgate_core::retry::RetryPolicy;
 use lockgate_edge::endpoint::{PathPrefix, parse_path};
+use lockgate_edge::signature::Signature;
 use lockgate_git::AddressPolicy;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -138,8 +139,7 @@ async fn deliver(intake: &Intake, request: Request<Incoming>) -> Result<u16> {
     let signature = request
         .headers()
         .get("x-signature")
-        .map(|value| Bytes::copy_from_slice(value.as_bytes()))
-        .unwrap_or_default();
+        .and_then(|value| Signature::parse(value.as_bytes()).ok());
     let body = request.into_body().collect().await?.to_bytes();
     let delivery = Delivery {
         endpoint,
@@ -149,5 +149,5 @@ async fn deliver(intake: &Intake, request: Request<Incoming>) -> Result<u16> {
         request_id: String::new(),
         traceparent: String::new(),
     };
-    Ok(intake.deliver(delivery, Timestamp::now()).await.status)
+    Ok(intake.deliver(delivery, Timestamp::now()).await.reply.status)
 }
