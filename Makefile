@@ -75,7 +75,7 @@ wasm-panic: # The same with a trigger for a panic, for the test that Envoy heals
 	@$(wasm_cargo) build -p lockgate-filter --target $(target) --profile wasm --features panic-trigger --target-dir target/panic
 
 .PHONY: bench
-bench: wasm ## The numbers of the README as ratios, with Envoy's own answers beside them; writes target/bench.json
+bench: wasm ## The numbers of tests/README.md as ratios, with Envoy's own answers beside them; writes target/bench.json
 	@$(wasm_cargo) build -p lockgate-filter --target $(target) --profile wasm --example noop
 	@cargo build --release -p lockgate -p lockgate-e2e --bins
 	@export LOCKGATE_ENVOY; LOCKGATE_ENVOY=$$($(setup) envoy); LOCKGATE_BIN=$(CURDIR)/target/release/lockgate target/release/bench

@@ -246,23 +246,3 @@ fn a_file_that_is_missing_broken_or_two_documents_is_an_error() {
     let (_dir, config) = with_file("# nothing\n", &[], &[]);
     assert!(config.is_ok());
 }
-
-#[test]
-fn the_table_in_the_readme_is_the_list_of_keys() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
-    let rows: Vec<&str> = readme
-        .lines()
-        .skip_while(|line| *line != "| key | default | value | effect |")
-        .skip(2)
-        .take_while(|line| line.starts_with('|'))
-        .collect();
-    let expected: Vec<String> = KEYS
-        .iter()
-        .map(|key| {
-            let default =
-                if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
-            format!("| `{}` | {default} | {} | {} |", key.key, key.unit, key.effect)
-        })
-        .collect();
-    assert_eq!(rows, expected);
-}

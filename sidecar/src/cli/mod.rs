@@ -62,10 +62,14 @@ enum Fault {
 
 type Outcome = Result<End, Fault>;
 
+/// Every verb with its flags. Called once per process: the names of the flags live as long as that.
+pub fn command() -> clap::Command {
+    Cli::command().mut_subcommand("serve", serve::with_keys)
+}
+
 /// Runs one command line.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = Cli::command().mut_subcommand("serve", serve::with_keys);
-    let matches = match command.try_get_matches_from(arguments) {
+    let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version are no errors, and go where they belong.

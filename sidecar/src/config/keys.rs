@@ -1,5 +1,5 @@
-//! Every key of `lockgate.yaml`, once: what is accepted, the help of the flags, and the table in
-//! the README follow from it.
+//! Every key of `lockgate.yaml`, once. What is accepted, the help of the flags, and the list in
+//! sidecar/README.md follow from it.
 
 /// One key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
