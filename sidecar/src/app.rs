@@ -30,8 +30,9 @@ use crate::{
     intake::{self, Delivery, Intake},
     metrics::Metrics,
     pipelines::{Catalog, Problem, Severity, Snapshot},
-    promote::{self, Connect, GitSettings, Poll, Scheduler},
+    promote::{self, Poll, Scheduler},
     store::Store,
+    strategy::{self, Connect, GitSettings},
 };
 
 /// Runs the sidecar until a signal ends it. An error means that it could not start, or that a part
@@ -259,18 +260,20 @@ fn promote_settings(config: &Config) -> Result<promote::Settings> {
         allowed_hosts: git.allowed_hosts.clone(),
     };
     Ok(promote::Settings {
-        mirrors: config.data.join("mirrors"),
+        strategy: strategy::Settings {
+            mirrors: config.data.join("mirrors"),
+            git: GitSettings {
+                author_name: git.author_name.clone(),
+                author_email: git.author_email.clone(),
+                signing_key: git.signing_key.clone(),
+                policy,
+            },
+            connect: Connect::default(),
+            notification: config.notification.clone(),
+        },
         retry: config.retry,
         workers: config.workers,
-        git: GitSettings {
-            author_name: git.author_name.clone(),
-            author_email: git.author_email.clone(),
-            signing_key: git.signing_key.clone(),
-            policy,
-        },
         poll: Poll { min: config.forge_poll.min, max: config.forge_poll.max },
-        connect: Connect::default(),
-        notification: config.notification.clone(),
         recheck: promote::RECHECK,
         stop_grace: promote::STOP_GRACE,
     })

@@ -9,7 +9,8 @@
 //! | [`grpc`] | `lockgate.v1.Gate`, what the filter calls |
 //! | [`intake`] | one delivery: verify, judge, persist, answer |
 //! | [`store`] | the SQLite file |
-//! | [`promote`] | the scheduler, the workers, the strategies |
+//! | [`strategy`] | carries one order out: mirrors, branches, pull requests, notifications |
+//! | [`promote`] | which promotion runs when, and what its outcome means |
 //! | [`http`] | the JSON view, the probes, the metrics page |
 //! | [`metrics`] | every metric the sidecar exports |
 //! | [`cli`] | the verbs of the command line |
@@ -25,4 +26,5 @@ pub mod metrics;
 pub mod pipelines;
 pub mod promote;
 pub mod store;
+pub mod strategy;
 pub mod yaml;

@@ -4,22 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lockgate_core::pipeline::{GitStrategy, PullRequest, Strategy, StrategyKind};
-use lockgate_core::promotion::{
-    Change, DoneDetail, Failure, FailureReason, Promotion, PromotionId, PullRequestRecord, State,
-    Success,
-};
+use lockgate_core::pipeline::StrategyKind;
+use lockgate_core::promotion::{Change, FailureReason, Promotion, PromotionId, State, Success};
 use lockgate_core::retry::{RetryPolicy, later};
-use lockgate_edge::endpoint::PipelineKey;
 
-use super::fault::Fault;
-use super::forges::Forges;
-use super::notification::Notifier;
-use super::repository::{Job, Mirrors, Site};
-use super::{Settings, git, notification, pull_request};
+use super::Settings;
+use super::plan::Plan;
 use crate::metrics::{Metrics, Phase, PromotionOutcome};
-use crate::pipelines::{Catalog, Snapshot};
+use crate::pipelines::Catalog;
 use crate::store::{Entry, Look, Store, StoreError, Tx};
+use crate::strategy::{Executor, Observer, Order, Outcome, Part};
 
 /// What every attempt works with.
 pub(super) struct Context {
@@ -27,70 +21,20 @@ pub(super) struct Context {
     pub(super) store: Store,
     pub(super) settings: Settings,
     pub(super) metrics: Metrics,
-    /// Notification-controller, if one is configured; the error is why it cannot be told anything.
-    pub(super) notifier: Result<Option<Notifier>, String>,
-    pub(super) mirrors: Mirrors,
-    pub(super) forges: Forges,
+    pub(super) executor: Arc<Executor>,
 }
 
-/// How an attempt ended.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// Nothing is left to do.
-    Done {
-        detail: DoneDetail,
-        /// An entry for the event stream beside the one of the state.
-        announce: Option<String>,
-    },
-    /// There is a pull request.
-    PullRequest {
-        pull: PullRequestRecord,
-        /// What was asked for beside it and cannot be had.
-        incomplete: Option<Failure>,
-        /// A person was quicker: it is not open any more.
-        ended: Option<Ended>,
-    },
-    /// Trying again may help.
-    Passing { failure: Failure, retry_after: Option<Duration> },
-    /// Trying again cannot help before something changes; `base` is the tip of the base branch,
-    /// where it was seen.
-    Permanent { failure: Failure, base: Option<String> },
-}
-
-/// How a pull request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    Merged { commit: Option<String>, at: Option<Timestamp> },
-    Closed,
-}
-
-impl Ended {
-    /// `None` while it is open.
-    pub(super) fn of(state: lockgate_forge::State) -> Option<Self> {
-        match state {
-            lockgate_forge::State::Open => None,
-            lockgate_forge::State::Merged { commit, at } => Some(Self::Merged { commit, at }),
-            lockgate_forge::State::Closed => Some(Self::Closed),
-        }
+impl Observer for Metrics {
+    fn spent(&self, order: &Order, part: Part, time: Duration) {
+        let phase = match part {
+            Part::Git => Phase::Git,
+            Part::Forge => Phase::Forge,
+        };
+        self.phase(&order.pipeline, &order.environment, phase, time);
     }
 
-    pub(super) fn change(self) -> Change {
-        match self {
-            Self::Merged { commit, at } => Change::Merged { commit, at },
-            Self::Closed => Change::Closed,
-        }
-    }
-}
-
-impl Outcome {
-    /// Sorts a failure by its reason.
-    pub(super) fn failed(reason: FailureReason, message: impl Into<String>) -> Self {
-        let failure = Failure { reason, message: message.into() };
-        if reason.is_permanent() {
-            Self::Permanent { failure, base: None }
-        } else {
-            Self::Passing { failure, retry_after: None }
-        }
+    fn forge_request(&self, forge: &'static str, operation: &'static str, code: u16) {
+        Self::forge_request(self, forge, operation, code);
     }
 }
 
@@ -136,101 +80,16 @@ fn claim(
     Ok(Some((before, claimed)))
 }
 
-/// Chooses the strategy by what the Pipeline says now, not by what it said when the promotion
-/// began.
-async fn carry_out(context: &Arc<Context>, promotion: &Promotion, first: bool) -> Outcome {
-    let snapshot = context.catalog.snapshot();
-    match work_of(&snapshot, promotion) {
-        Work::PullRequest(strategy) => {
-            pull_request::carry_out(context, &snapshot, promotion, *strategy, first).await
+/// Carries out what the Pipeline says now, not what it said when the promotion began.
+async fn carry_out(context: &Context, promotion: &Promotion, first: bool) -> Outcome {
+    let plan = Plan::of(&context.catalog.snapshot(), promotion);
+    match plan.order(promotion, first) {
+        Ok(order) => context.executor.carry_out(order).await,
+        // It waits until this version can, or the Pipeline says otherwise.
+        Err(failure) if failure.reason == FailureReason::UnsupportedStrategy => {
+            Outcome::Passing { failure, retry_after: None }
         }
-        Work::Git(strategy) => {
-            git::carry_out(context, &snapshot, promotion, &strategy, first).await
-        }
-        Work::Notification => match &context.notifier {
-            Ok(notifier) => {
-                notification::carry_out(notifier.as_ref(), promotion, Timestamp::now()).await
-            }
-            Err(message) => Outcome::failed(FailureReason::Internal, message),
-        },
-        Work::NotBuilt(kind) => Outcome::Passing {
-            failure: Failure {
-                reason: FailureReason::UnsupportedStrategy,
-                message: format!("strategy {kind} is not built yet"),
-            },
-            retry_after: None,
-        },
-        Work::Impossible(reason, message) => Outcome::failed(reason, message),
-    }
-}
-
-/// What a promotion asks for, by the Pipeline of a snapshot.
-pub(super) enum Work {
-    PullRequest(Box<PullRequest>),
-    Git(GitStrategy),
-    Notification,
-    NotBuilt(StrategyKind),
-    Impossible(FailureReason, String),
-}
-
-impl Work {
-    /// The repository that it writes to.
-    pub(super) fn site(&self) -> Option<Site> {
-        match self {
-            Self::PullRequest(strategy) => Some(Site::from(strategy.as_ref())),
-            Self::Git(strategy) => Some(Site::from(strategy)),
-            Self::Notification | Self::NotBuilt(_) | Self::Impossible(..) => None,
-        }
-    }
-}
-
-/// Whether the base branch of a promotion's repository has another tip than `seen`.
-pub(super) async fn base_moved(
-    context: &Arc<Context>,
-    snapshot: &Snapshot,
-    promotion: &Promotion,
-    work: &Work,
-    seen: &str,
-) -> Result<bool, Fault> {
-    match work {
-        Work::PullRequest(strategy) => {
-            pull_request::base_moved(context, snapshot, promotion, strategy, seen).await
-        }
-        Work::Git(strategy) => {
-            Job::new(context, snapshot, promotion, Site::from(strategy), false)?
-                .base_moved(seen)
-                .await
-        }
-        Work::Notification | Work::NotBuilt(_) | Work::Impossible(..) => Ok(false),
-    }
-}
-
-pub(super) fn work_of(snapshot: &Snapshot, promotion: &Promotion) -> Work {
-    work_into(snapshot, &promotion.pipeline, &promotion.to)
-}
-
-pub(super) fn work_into(snapshot: &Snapshot, key: &PipelineKey, environment: &str) -> Work {
-    let Some(pipeline) = snapshot.pipeline(key) else {
-        return Work::Impossible(
-            FailureReason::PipelineChanged,
-            format!("pipeline {key} does not exist any more"),
-        );
-    };
-    if pipeline.environment(environment).is_none() {
-        return Work::Impossible(
-            FailureReason::PipelineChanged,
-            format!("pipeline {key} has no environment {environment} any more"),
-        );
-    }
-    match pipeline.promotion_into(environment).strategy {
-        Some(Strategy::PullRequest(strategy)) => Work::PullRequest(strategy),
-        Some(Strategy::Git(strategy)) => Work::Git(strategy),
-        Some(Strategy::Notification) => Work::Notification,
-        Some(other @ Strategy::Webhook(_)) => Work::NotBuilt(other.kind()),
-        None => Work::Impossible(
-            FailureReason::NoStrategy,
-            format!("pipeline {key} has no promotion strategy for {environment}"),
-        ),
+        Err(failure) => Outcome::of(failure),
     }
 }
 
@@ -289,7 +148,9 @@ fn conclude(
         Outcome::Done { announce: Some(message), .. } => {
             tx.append(&Entry::of(&concluded, now, ANNOUNCEMENT, message))?
         }
-        Outcome::Permanent { base: Some(base), .. } => tx.record_base(id, base)?,
+        Outcome::Permanent { seen: Some(seen), .. } => {
+            tx.record_base(id, &serde_json::to_string(seen).unwrap_or_default())?
+        }
         _ => {}
     }
     tx.update_promotion(concluded.clone(), "")?;

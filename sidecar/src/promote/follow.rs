@@ -8,30 +8,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lockgate_core::pipeline::PullRequest as Strategy;
-use lockgate_core::promotion::{
-    Change, Failure, FailureReason, Promotion, PromotionId, PullRequestRecord, State,
-};
+use lockgate_core::promotion::{Change, PromotionId, PullRequestRecord, State};
 use lockgate_core::retry::later;
-use lockgate_forge::Seen;
 
-use super::attempt::{Context, Ended, Work, report, work_of};
-use super::fault::Fault;
-use super::forges::{self, Place};
-use super::pull_request::off;
-use crate::pipelines::Snapshot;
+use super::attempt::{Context, report};
+use super::plan::Plan;
 use crate::store::{Look, StoreError};
-
-/// What a look found.
-enum Found {
-    Unchanged,
-    Open {
-        tag: Option<String>,
-        /// Whether merging was switched on or off, and why it could not be.
-        switched: Option<(bool, Option<Failure>)>,
-    },
-    Ended(Ended),
-}
+use crate::strategy::{Fault, Polled, Switched};
 
 /// Looks once and writes down what it saw.
 ///
@@ -40,8 +23,11 @@ enum Found {
 pub(super) async fn run(context: Arc<Context>, id: PromotionId) -> Result<(), StoreError> {
     let Some((promotion, last)) = context.store.look(id).await? else { return Ok(()) };
     let State::PullRequestOpen { pull, .. } = &promotion.state else { return Ok(()) };
-    let snapshot = context.catalog.snapshot();
-    let found = look(&context, &snapshot, &promotion, pull, last.tag.as_deref()).await;
+    let plan = Plan::of(&context.catalog.snapshot(), &promotion);
+    let found = match plan.order(&promotion, false) {
+        Ok(order) => context.executor.poll(&order, pull, last.tag.as_deref()).await,
+        Err(failure) => Err(Fault::new(failure.reason, failure.message)),
+    };
     let now = Timestamp::now();
     let next = next(&context, &last, &found, now);
     let (policy, seen) = (context.settings.retry, pull.clone());
@@ -54,8 +40,8 @@ pub(super) async fn run(context: Arc<Context>, id: PromotionId) -> Result<(), St
             return Ok(None);
         }
         let change = match found {
-            Ok(Found::Ended(ended)) => ended.change(),
-            Ok(Found::Open { switched: Some((on, refused)), .. }) => Change::Followed {
+            Ok(Polled::Ended(ended)) => ended.change(),
+            Ok(Polled::Open { switched: Some(Switched { on, refused }), .. }) => Change::Followed {
                 pull: PullRequestRecord { auto_merge: on, ..pull },
                 incomplete: refused,
                 unfollowed: None,
@@ -88,83 +74,17 @@ pub(super) async fn run(context: Arc<Context>, id: PromotionId) -> Result<(), St
     Ok(())
 }
 
-async fn look(
-    context: &Arc<Context>,
-    snapshot: &Snapshot,
-    promotion: &Promotion,
-    pull: &PullRequestRecord,
-    tag: Option<&str>,
-) -> Result<Found, Fault> {
-    let strategy = strategy(snapshot, promotion)?;
-    let place = forges::open(context, snapshot, promotion.pipeline.namespace(), &strategy)?;
-    if place.repository.to_string() != pull.repository {
-        let message = format!(
-            "the pipeline names {} now, the pull request is in {}",
-            place.repository, pull.repository
-        );
-        return Err(Fault::new(FailureReason::PipelineChanged, message));
-    }
-    // To switch merging on or off the whole pull request is needed.
-    let to_switch = strategy.auto_merge != pull.auto_merge;
-    match place.forge.look(pull.number, tag.filter(|_| !to_switch)).await? {
-        Seen::Unchanged => Ok(Found::Unchanged),
-        Seen::Changed { pull, tag } => match Ended::of(pull.state.clone()) {
-            Some(ended) => Ok(Found::Ended(ended)),
-            None => {
-                let switched =
-                    if to_switch { Some(switch(&place, &strategy, &pull).await) } else { None };
-                Ok(Found::Open { tag, switched })
-            }
-        },
-    }
-}
-
-/// Switches once for each change of the Pipeline: what a person switches on the forge afterwards
-/// stays. What may work later is tried again by the next look.
-async fn switch(
-    place: &Place,
-    strategy: &Strategy,
-    pull: &lockgate_forge::PullRequest,
-) -> (bool, Option<Failure>) {
-    let on = strategy.auto_merge;
-    if pull.auto_merge == Some(on) {
-        return (on, None);
-    }
-    let set = place.forge.set_auto_merge(pull, on, strategy.merge_method).await;
-    match if on { set } else { off(set) } {
-        Ok(()) => (on, None),
-        Err(error) => {
-            let again = error.is_passing();
-            (if again { !on } else { on }, Some(Fault::from(error).failure()))
-        }
-    }
-}
-
-fn strategy(snapshot: &Snapshot, promotion: &Promotion) -> Result<Strategy, Fault> {
-    match work_of(snapshot, promotion) {
-        Work::PullRequest(strategy) => Ok(*strategy),
-        Work::Impossible(reason, message) => Err(Fault::new(reason, message)),
-        Work::Git(_) | Work::Notification | Work::NotBuilt(_) => {
-            let message = format!(
-                "pipeline {} does not promote by pull request any more",
-                promotion.pipeline
-            );
-            Err(Fault::new(FailureReason::PipelineChanged, message))
-        }
-    }
-}
-
-fn next(context: &Context, last: &Look, found: &Result<Found, Fault>, now: Timestamp) -> Look {
+fn next(context: &Context, last: &Look, found: &Result<Polled, Fault>, now: Timestamp) -> Look {
     let poll = context.settings.poll;
     let longer = last.pause.saturating_mul(2).clamp(poll.min, poll.max);
     let (pause, tag) = match found {
-        Ok(Found::Unchanged) => (longer, last.tag.clone()),
+        Ok(Polled::Unchanged) => (longer, last.tag.clone()),
         // A new tag: somebody is at work on it. Without tags that cannot be told.
-        Ok(Found::Open { tag, switched: None }) if tag.is_some() && *tag != last.tag => {
+        Ok(Polled::Open { tag, switched: None }) if tag.is_some() && *tag != last.tag => {
             (poll.min, tag.clone())
         }
-        Ok(Found::Open { tag, .. }) => (longer, tag.clone()),
-        Ok(Found::Ended(_)) => (poll.max, None),
+        Ok(Polled::Open { tag, .. }) => (longer, tag.clone()),
+        Ok(Polled::Ended(_)) => (poll.max, None),
         Err(fault) if fault.reason.is_permanent() => (poll.max, None),
         Err(fault) => (longer.max(fault.retry_after.unwrap_or_default()), last.tag.clone()),
     };

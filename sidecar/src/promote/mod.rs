@@ -1,4 +1,4 @@
-//! Carries promotions out: the scheduler, its workers, and one module per strategy.
+//! Which promotion runs when, and what its outcome means. [`crate::strategy`] carries it out.
 //!
 //! ```text
 //! Pending ── due ──▶ claim (store) ──▶ strategy ──▶ conclude (store) ──▶ Done | Failed | Pending, later | PullRequestOpen
@@ -18,51 +18,35 @@
 //!   pending, with a warning.
 
 mod attempt;
-mod body;
-mod fault;
 mod follow;
-mod forges;
-mod git;
-mod notification;
-mod ownership;
-mod pull_request;
-mod repository;
+mod plan;
 mod scheduler;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_core::retry::RetryPolicy;
-use lockgate_git::{AddressPolicy, SigningKey};
 use tokio::sync::{Notify, watch};
 
 use crate::metrics::Metrics;
 use crate::pipelines::Catalog;
 use crate::store::Store;
+use crate::strategy;
 
-pub use forges::Connect;
-pub use notification::Notifier;
 pub use scheduler::Runner;
 
 /// What the workers need to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The folder of the git mirrors.
-    pub mirrors: PathBuf,
+    /// How attempts are carried out.
+    pub strategy: strategy::Settings,
     /// When a failed attempt is repeated.
     pub retry: RetryPolicy,
     /// Attempts that may run at once.
     pub workers: NonZeroUsize,
-    /// How commits are made and which repositories are allowed.
-    pub git: GitSettings,
     /// How often open pull requests are looked at.
     pub poll: Poll,
-    /// How forges are reached. The default unless a test says otherwise.
-    pub connect: Connect,
-    /// Notification-controller's event endpoint; `None` without one.
-    pub notification: Option<String>,
     /// How often the base branches of failed promotions are looked at. [`RECHECK`] unless a test
     /// says otherwise.
     pub recheck: Duration,
@@ -79,19 +63,6 @@ pub struct Poll {
     pub min: Duration,
     /// The longest.
     pub max: Duration,
-}
-
-/// How commits are made and which repositories are allowed.
-#[derive(Clone, Debug)]
-pub struct GitSettings {
-    /// Name of the commits' author.
-    pub author_name: String,
-    /// E-mail of the commits' author.
-    pub author_email: String,
-    /// Signs the commits.
-    pub signing_key: Option<SigningKey>,
-    /// Which addresses are allowed.
-    pub policy: AddressPolicy,
 }
 
 /// Handle to the scheduler; clones share it.

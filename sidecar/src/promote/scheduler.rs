@@ -15,18 +15,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lockgate_core::promotion::{Change, Promotion, PromotionId};
 use lockgate_core::retry::later;
-use lockgate_edge::endpoint::PipelineKey;
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::attempt::{self, Context, Work, work_into, work_of};
-use super::forges::Forges;
-use super::notification::Notifier;
-use super::repository::Mirrors;
+use super::attempt::{self, Context};
+use super::plan::{Plan, Step};
 use super::{Settings, follow};
 use crate::metrics::{Metrics, PromotionOutcome};
 use crate::pipelines::{Catalog, Snapshot};
 use crate::store::{Look, Store, StoreError, Waiting};
+use crate::strategy::{Executor, Seen};
 
 /// The scheduler's task; see [`super::Scheduler::new`].
 pub struct Runner {
@@ -64,16 +62,8 @@ impl Runner {
         wake: Arc<Notify>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let notifier = settings
-            .notification
-            .as_ref()
-            .map(|address| Notifier::new(address, &instance()))
-            .transpose();
-        let notifier = notifier
-            .map_err(|error| format!("the HTTP client for notifications does not start: {error}"));
-        let (mirrors, forges) = (Mirrors::default(), Forges::default());
-        let context =
-            Arc::new(Context { catalog, store, settings, metrics, notifier, mirrors, forges });
+        let executor = Executor::new(settings.strategy.clone(), Arc::new(metrics.clone()));
+        let context = Arc::new(Context { catalog, store, settings, metrics, executor });
         let (attempts, looks) = (JoinSet::new(), JoinSet::new());
         Self {
             context,
@@ -186,8 +176,8 @@ impl Runner {
                 if waiting.due_at > now {
                     return Ok(Some(waiting.due_at));
                 }
-                let site = work_into(&snapshot, &waiting.pipeline, &waiting.environment).site();
-                let lane = site.map_or(Lane::Free, |site| Lane::Repository(site.lane()));
+                let site = Plan::into(&snapshot, &waiting.pipeline, &waiting.environment).site();
+                let lane = site.map_or(Lane::Free, |site| Lane::Repository(site.repository()));
                 let busy = lane != Lane::Free
                     && self
                         .looking
@@ -281,15 +271,15 @@ impl Runner {
         {
             return;
         }
-        let work = work_into(snapshot, &waiting.pipeline, &waiting.environment);
-        if let Work::NotBuilt(kind) = work {
+        let plan = Plan::into(snapshot, &waiting.pipeline, &waiting.environment);
+        if let Step::NotBuilt(kind) = plan.step {
             if self.warned.insert(waiting.id) {
                 tracing::warn!(promotion = %waiting.id, pipeline = %waiting.pipeline, environment = %waiting.environment, strategy = %kind,
                     "promotion waits: this version does not carry out its strategy");
             }
             return;
         }
-        let lane = work.site().map_or(Lane::Free, |site| Lane::Repository(site.lane()));
+        let lane = plan.site().map_or(Lane::Free, |site| Lane::Repository(site.repository()));
         if self.is_free(&lane) {
             self.spawn(waiting.id, lane, attempt::run(Arc::clone(&self.context), waiting.id));
         }
@@ -350,24 +340,28 @@ impl Runner {
     /// Looks at the base branches of failed promotions, within the same bounds as attempts.
     async fn recheck(&mut self) -> Result<(), StoreError> {
         let snapshot = self.context.catalog.snapshot();
-        for (promotion, base) in self.context.store.failed_latest().await? {
-            let Some(base) = base else { continue };
-            let work = work_of(&snapshot, &promotion);
-            let Some(site) = work.site() else { continue };
-            let lane = Lane::Repository(site.lane());
+        for (promotion, seen) in self.context.store.failed_latest().await? {
+            let Some(seen) = seen.and_then(|seen| serde_json::from_str::<Seen>(&seen).ok()) else {
+                continue;
+            };
+            let plan = Plan::of(&snapshot, &promotion);
+            let (Some(site), Step::CarryOut(work)) = (plan.site(), plan.step) else { continue };
+            let lane = Lane::Repository(site.repository());
             if self.running.len() >= self.context.settings.workers.get() || !self.is_free(&lane) {
                 continue;
             }
-            let (context, snapshot, id) =
-                (Arc::clone(&self.context), Arc::clone(&snapshot), promotion.id);
+            let (context, id) = (Arc::clone(&self.context), promotion.id);
             self.spawn(id, lane, async move {
-                match attempt::base_moved(&context, &snapshot, &promotion, &work, &base).await {
-                    Ok(true) if take_up_again(&context, id).await? => {
-                        tracing::info!(promotion = %id, "taking up a failed promotion again: its base branch has moved");
+                let branches = seen.0.keys().cloned().collect();
+                match context.executor.tips(&work, branches).await {
+                    Ok(now) if seen.has_changed(&now) => {
+                        if take_up_again(&context, id).await? {
+                            tracing::info!(promotion = %id, "taking up a failed promotion again: its repository has changed");
+                        }
                     }
                     Ok(_) => {}
                     Err(fault) => {
-                        tracing::debug!(promotion = %id, reason = %fault.reason, "the base branch cannot be looked at: {}", fault.message);
+                        tracing::debug!(promotion = %id, reason = %fault.reason, "the branches cannot be looked at: {}", fault.message);
                     }
                 }
                 Ok(())
@@ -446,21 +440,11 @@ async fn take_up_again(context: &Context, id: PromotionId) -> Result<bool, Store
 fn differs(before: &Snapshot, after: &Snapshot, promotion: &Promotion) -> bool {
     let key = &promotion.pipeline;
     before.pipeline(key).map(AsRef::as_ref) != after.pipeline(key).map(AsRef::as_ref) || {
-        let name = secret_name(after, key, &promotion.to);
+        let name = Plan::of(after, promotion).secret_ref;
         name.is_some_and(|name| {
             before.secret(key.namespace(), &name) != after.secret(key.namespace(), &name)
         })
     }
-}
-
-fn secret_name(snapshot: &Snapshot, key: &PipelineKey, environment: &str) -> Option<String> {
-    work_into(snapshot, key, environment).site()?.secret_ref
-}
-
-/// Names this process to notification-controller: the host's name, as the original.
-fn instance() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "lockgate".to_owned() } else { name.trim().to_owned() }
 }
 
 /// Pending promotions that are read at once.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lockgate::promote;
+use lockgate::strategy::Connect;
 use lockgate_core::promotion::State;
 use serde_json::json;
 
@@ -96,7 +96,7 @@ async fn following_goes_on_while_every_worker_is_busy() {
     let (open, busy) =
         (forge().await, FakeForge::start(&[("prod.yaml", &manifest("busy", "1.0.0"))]).await);
     let (one, other) = (open.clone(), busy.clone());
-    let connect = promote::Connect::with(move |repository, _| {
+    let connect = Connect::with(move |repository, _| {
         let is_busy =
             other.address.starts_with(repository.api().origin().ascii_serialization().as_str());
         Ok(Box::new(if is_busy { other.clone() } else { one.clone() }))

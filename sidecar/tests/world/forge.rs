@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use lockgate::promote::Connect;
+use lockgate::strategy::Connect;
 use lockgate_core::secret::Secret;
 use lockgate_forge::{Fault, PullRequest, State};
 use lockgate_forge_fakes::GitHost;

@@ -18,8 +18,9 @@ use jiff::Timestamp;
 use lockgate::intake::{self, Delivery, Intake};
 use lockgate::metrics::Metrics;
 use lockgate::pipelines::Catalog;
-use lockgate::promote::{self, Connect, GitSettings, Poll, Scheduler};
+use lockgate::promote::{self, Poll, Scheduler};
 use lockgate::store::{PromotionFilter, Store, StoreError};
+use lockgate::strategy::{self, Connect, GitSettings};
 use lockgate_core::decide::Freshness;
 use lockgate_core::pipeline::Pipeline;
 use lockgate_core::promotion::{Promotion, PromotionId};
@@ -244,24 +245,26 @@ impl World {
         let store = Store::open(&data).unwrap();
         let metrics = Metrics::new();
         let settings = promote::Settings {
-            mirrors: data.join("mirrors"),
+            strategy: strategy::Settings {
+                mirrors: data.join("mirrors"),
+                git: GitSettings {
+                    author_name: "Lockgate".to_owned(),
+                    author_email: "lockgate@localhost".to_owned(),
+                    signing_key: None,
+                    policy: AddressPolicy {
+                        allow_insecure: vec![
+                            format!("file://{}", dir.display()),
+                            "http://127.0.0.1".to_owned(),
+                        ],
+                        allowed_hosts: Vec::new(),
+                    },
+                },
+                connect: options.connect,
+                notification: options.notification,
+            },
             retry: options.retry,
             workers: NonZeroUsize::new(options.workers).unwrap(),
-            git: GitSettings {
-                author_name: "Lockgate".to_owned(),
-                author_email: "lockgate@localhost".to_owned(),
-                signing_key: None,
-                policy: AddressPolicy {
-                    allow_insecure: vec![
-                        format!("file://{}", dir.display()),
-                        "http://127.0.0.1".to_owned(),
-                    ],
-                    allowed_hosts: Vec::new(),
-                },
-            },
             poll: options.poll,
-            connect: options.connect,
-            notification: options.notification,
             recheck: options.recheck,
             stop_grace: options.stop_grace,
         };

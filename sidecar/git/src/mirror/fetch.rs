@@ -1,5 +1,6 @@
 //! Fetching, and reading what was fetched.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use gix::ObjectId;
@@ -25,7 +26,14 @@ pub(super) fn fetch(
     heads: &[&str],
     largest: u64,
 ) -> Result<Branches, GitError> {
-    list(repository, remote, base, heads, |fetch, branches, fault| {
+    let names: Vec<&str> = std::iter::once(base).chain(heads.iter().copied()).collect();
+    list(repository, remote, &names, |fetch, tips, fault| {
+        let mut tips = tips.into_iter();
+        let base = tips
+            .next()
+            .flatten()
+            .ok_or_else(|| GitError::BaseBranchNotFound { branch: base.to_owned() })?;
+        let branches = Branches { base, heads: tips.collect() };
         // Up to here nothing of the mirror was used. Without an account of our own of what failed,
         // it is suspect now.
         let received = fetch.receive(Discard, &AtomicBool::new(false));
@@ -39,33 +47,30 @@ pub(super) fn fetch(
     })
 }
 
-/// What `branch` points at.
-pub(super) fn tip(
+/// What the branches point at.
+pub(super) fn tips(
     repository: &gix::Repository,
     remote: &Remote,
-    branch: &str,
-) -> Result<CommitId, GitError> {
-    list(repository, remote, branch, &[], |_, branches, _| Ok(branches.base))
+    names: &[&str],
+) -> Result<Vec<Option<CommitId>>, GitError> {
+    list(repository, remote, names, |_, tips, _| Ok(tips))
 }
 
 /// Asks what the branches point at, and lets `then` go on with the fetch that could follow.
 fn list<T>(
     repository: &gix::Repository,
     remote: &Remote,
-    base: &str,
-    heads: &[&str],
+    names: &[&str],
     then: impl FnOnce(
         Prepare<'_, '_, Box<dyn Transport + Send>>,
-        Branches,
+        Vec<Option<CommitId>>,
         &Fault,
     ) -> Result<T, GitError>,
 ) -> Result<T, GitError> {
-    let base_ref = full_name(base)?;
-    let head_refs = heads.iter().map(|head| full_name(head)).collect::<Result<Vec<_>, _>>()?;
-    let others = head_refs.iter().filter(|name| **name != base_ref);
-    let specs = std::iter::once(&base_ref).chain(others);
-    let specs =
-        specs.map(|name| format!("+{name}:refs/lockgate/{}", name_hash(name))).collect::<Vec<_>>();
+    let refs = names.iter().map(|name| full_name(name)).collect::<Result<Vec<_>, _>>()?;
+    let different: BTreeSet<&String> = refs.iter().collect();
+    let specs: Vec<String> =
+        different.iter().map(|name| format!("+{name}:refs/lockgate/{}", name_hash(name))).collect();
 
     let Connection { transport, fault } = connect(remote, Protocol::V2)?;
     let git_remote = repository
@@ -91,12 +96,8 @@ fn list<T>(
             .find(|mapping| mapping.remote.as_name().is_some_and(|n| n == name.as_bytes()))?;
         mapping.remote.as_id().map(|id| CommitId(id.to_owned()))
     };
-    let branches = Branches {
-        base: tip_of(&base_ref)
-            .ok_or_else(|| GitError::BaseBranchNotFound { branch: base.to_owned() })?,
-        heads: head_refs.iter().map(|name| tip_of(name)).collect(),
-    };
-    then(fetch, branches, &fault)
+    let tips = refs.iter().map(|name| tip_of(name)).collect();
+    then(fetch, tips, &fault)
 }
 
 /// Whether an object is larger than the limit that the repository was opened with.

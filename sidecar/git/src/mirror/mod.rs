@@ -174,14 +174,14 @@ impl Mirror {
         Ok(tips)
     }
 
-    /// What a branch of the remote points at, with this remote's own credentials. Nothing is
-    /// fetched.
+    /// What branches of the remote point at, in the order of `names`; None for one that does not
+    /// exist. With this remote's own credentials, in one exchange; nothing is fetched.
     ///
     /// # Errors
-    /// Those of [`Mirror::fetch_branches`].
-    pub fn tip(&self, remote: &Remote, branch: &str) -> Result<CommitId, GitError> {
+    /// Everything that can go wrong on the way to the remote.
+    pub fn tips(&self, remote: &Remote, names: &[&str]) -> Result<Vec<Option<CommitId>>, GitError> {
         let repository = self.state().repository.to_thread_local();
-        fetch::tip(&repository, remote, branch)
+        fetch::tips(&repository, remote, names)
     }
 
     /// Finds the scalars that belong to `markers` in the tree of `base`. Only files that changed

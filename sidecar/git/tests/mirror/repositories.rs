@@ -156,8 +156,9 @@ fn an_object_that_would_not_fit_into_memory_is_refused_and_the_mirror_stays_usab
     fs::write(repo.work().join("big.bin"), vec![0; 3 << 20]).unwrap();
     repo.change(&[]);
     let error = mirror.fetch(&repo.remote(), "main", None).unwrap_err();
-    let tip = mirror.tip(&repo.remote(), "main").unwrap();
-    assert_eq!(tip.to_string(), repo.origin_tip("main").unwrap());
+    let tips = mirror.tips(&repo.remote(), &["main", "none", "main"]).unwrap();
+    let [Some(tip), None, Some(again)] = tips[..] else { panic!("{tips:?}") };
+    assert_eq!((tip.to_string(), again), (repo.origin_tip("main").unwrap(), tip));
     assert_eq!(
         (error.clone(), error.is_passing()),
         (GitError::ObjectTooLarge { limit: 1 << 20, tip }, false)

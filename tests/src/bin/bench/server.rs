@@ -20,8 +20,9 @@ use jiff::Timestamp;
 use lockgate::intake::{self, Delivery, Intake};
 use lockgate::metrics::Metrics;
 use lockgate::pipelines::Catalog;
-use lockgate::promote::{self, GitSettings, Scheduler};
+use lockgate::promote::{self, Scheduler};
 use lockgate::store::Store;
+use lockgate::strategy::{self, Connect, GitSettings};
 use lockgate_core::decide::Freshness;
 use lockgate_core::retry::RetryPolicy;
 use lockgate_edge::endpoint::{PathPrefix, parse_path};
@@ -73,18 +74,20 @@ fn intake(folder: &Path) -> Result<Intake> {
     };
     let policy = AddressPolicy { allow_insecure: Vec::new(), allowed_hosts: Vec::new() };
     let settings = promote::Settings {
-        mirrors: folder.join("reference/mirrors"),
+        strategy: strategy::Settings {
+            mirrors: folder.join("reference/mirrors"),
+            git: GitSettings {
+                author_name: "Bench".to_owned(),
+                author_email: "bench@localhost".to_owned(),
+                signing_key: None,
+                policy,
+            },
+            connect: Connect::default(),
+            notification: None,
+        },
         retry,
         workers: NonZeroUsize::new(4).context("four workers")?,
-        git: GitSettings {
-            author_name: "Bench".to_owned(),
-            author_email: "bench@localhost".to_owned(),
-            signing_key: None,
-            policy,
-        },
         poll: promote::Poll { min: Duration::from_secs(15), max: Duration::from_secs(300) },
-        connect: promote::Connect::default(),
-        notification: None,
         recheck: promote::RECHECK,
         stop_grace: promote::STOP_GRACE,
     };

@@ -1,11 +1,14 @@
 //! Whose branch is it? Decided from the messages of its commits; a pull request's body can tell
 //! more.
 
+use std::collections::BTreeMap;
+
 use lockgate_core::naming::{Destination, parse_trailers};
 use lockgate_core::promotion::{FailureReason, PromotionId};
 use lockgate_git::{Ahead, CommitId};
 
 use super::fault::Fault;
+use super::outcome::Seen;
 
 /// Who may push to a branch with our name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +127,14 @@ impl Survey {
                 Ok(Self { base, branch: name.clone(), head: Some(*head), claim, other })
             }
         }
+    }
+
+    /// What was seen of the repository, for a later question whether it has changed.
+    pub(super) fn seen(&self, base_branch: &str) -> Seen {
+        Seen(BTreeMap::from([
+            (base_branch.to_owned(), Some(self.base.to_string())),
+            (self.branch.clone(), self.head.as_ref().map(ToString::to_string)),
+        ]))
     }
 
     /// The same with our other name, where that is free.

@@ -20,87 +20,86 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lockgate_core::naming::parse_metadata_block;
 use lockgate_core::pipeline::PullRequest as Strategy;
-use lockgate_core::promotion::{DoneDetail, Failure, FailureReason, Promotion, PullRequestRecord};
+use lockgate_core::promotion::{DoneDetail, Failure, FailureReason, PullRequestRecord};
+use lockgate_core::secret::Secret;
 use lockgate_forge::{Edit, Fault as ForgeFault, ForgeError, NewPullRequest, PullRequest, State};
-use lockgate_git::{Commit, Credentials, Mirror};
+use lockgate_git::{Commit, Credentials, Mirror, Remote};
 
-use super::attempt::{Context, Ended, Outcome};
 use super::body::{body, is_of, same};
 use super::fault::Fault;
-use super::forges::{self, Place};
+use super::forges::{self, ForgeSite};
+use super::order::{Order, Site};
+use super::outcome::{Ended, Outcome, Seen};
 use super::ownership::{Claim, Survey};
-use super::repository::{Job, Site};
-use crate::metrics::Phase;
-use crate::pipelines::Snapshot;
+use super::repository::Job;
+use super::{Executor, Part, credentials};
 
-/// Sees to it that there is a pull request with the version.
+/// Makes one attempt to have a pull request with the version.
 pub(super) async fn carry_out(
-    context: &Arc<Context>,
-    snapshot: &Snapshot,
-    promotion: &Promotion,
-    strategy: Strategy,
-    first: bool,
+    executor: &Arc<Executor>,
+    order: &Arc<Order>,
+    settings: &Strategy,
+    secret: &Arc<Secret>,
 ) -> Outcome {
-    let begun = forges::open(context, snapshot, promotion.pipeline.namespace(), &strategy)
-        .and_then(|place| {
-            Ok((Job::new(context, snapshot, promotion, Site::from(&strategy), first)?, place))
-        });
-    let (job, place) = match begun {
-        Ok(both) => both,
-        Err(fault) => return fault.into_outcome(None),
+    let site = Site {
+        url: settings.url.clone(),
+        base_branch: settings.base_branch.clone(),
+        secret: Some(Arc::clone(secret)),
     };
-    let mut attempt =
-        Attempt { job: Arc::new(job), place, strategy, base: None, spent: Spent::default() };
+    let begun = forges::open(executor, settings, secret)
+        .and_then(|forge| Ok((Job::new(executor, order, site)?, forge)));
+    let (job, site) = match begun {
+        Ok(both) => both,
+        Err(fault) => return fault.into_outcome(&settings.base_branch, None),
+    };
+    let mut attempt = Attempt {
+        job: Arc::new(job),
+        site,
+        strategy: settings.clone(),
+        seen: None,
+        time: Time::default(),
+    };
     let outcome = match attempt.run().await {
         Ok(outcome) => outcome,
-        Err(fault) => fault.into_outcome(attempt.base),
+        Err(fault) => fault.into_outcome(&settings.base_branch, attempt.seen),
     };
-    for (phase, spent) in [(Phase::Git, attempt.spent.git), (Phase::Forge, attempt.spent.forge)] {
-        if !spent.is_zero() {
-            context.metrics.phase(&promotion.pipeline, &promotion.to, phase, spent);
+    for (part, time) in [(Part::Git, attempt.time.git), (Part::Forge, attempt.time.forge)] {
+        if !time.is_zero() {
+            executor.observer.spent(order, part, time);
         }
     }
     outcome
 }
 
-/// Whether the base branch has another tip than `seen`.
-pub(super) async fn base_moved(
-    context: &Arc<Context>,
-    snapshot: &Snapshot,
-    promotion: &Promotion,
-    strategy: &Strategy,
-    seen: &str,
-) -> Result<bool, Fault> {
-    let place = forges::open(context, snapshot, promotion.pipeline.namespace(), strategy)?;
-    let mut job = Job::new(context, snapshot, promotion, Site::from(strategy), false)?;
-    authenticate(&mut job, &place, strategy).await?;
-    job.base_moved(seen).await
-}
-
 /// An App has no password for git: the forge gives it one that lives for an hour.
-async fn authenticate(job: &mut Job, place: &Place, strategy: &Strategy) -> Result<(), Fault> {
-    if !forges::is_app(&place.secret) || !strategy.url.trim_start().starts_with("http") {
+pub(super) async fn authenticate(
+    remote: &mut Remote,
+    site: &ForgeSite,
+    settings: &Strategy,
+) -> Result<(), Fault> {
+    if !credentials::is_app(&site.secret) || !settings.url.trim_start().starts_with("http") {
         return Ok(());
     }
-    let Some(token) = place.forge.git_token().await? else {
+    let Some(token) = site.forge.git_token().await? else {
         let message = "the Secret has no username and password, nor a token, for git";
         return Err(Fault::new(FailureReason::SecretKeyMissing, message));
     };
-    job.authenticate(Credentials::Token(token));
+    remote.credentials = Credentials::Token(token);
     Ok(())
 }
 
 struct Attempt {
     job: Arc<Job>,
-    place: Place,
+    site: ForgeSite,
     strategy: Strategy,
-    /// Tip of the base branch, once it was seen.
-    base: Option<String>,
-    spent: Spent,
+    /// The branches, once they were seen.
+    seen: Option<Seen>,
+    time: Time,
 }
 
+/// What was spent on each part of the work.
 #[derive(Default)]
-struct Spent {
+struct Time {
     git: Duration,
     forge: Duration,
 }
@@ -120,10 +119,11 @@ enum Existing {
 impl Attempt {
     async fn run(&mut self) -> Result<Outcome, Fault> {
         if let Some(job) = Arc::get_mut(&mut self.job) {
-            timed(&mut self.spent.forge, authenticate(job, &self.place, &self.strategy)).await?;
+            timed(&mut self.time.forge, authenticate(&mut job.remote, &self.site, &self.strategy))
+                .await?;
         }
         let mut survey = self.git(Job::survey).await?;
-        self.base = Some(survey.base.to_string());
+        self.seen = Some(survey.seen(&self.strategy.base_branch));
         let existing = self.existing(&mut survey).await?;
         let open = match existing {
             Existing::Ended(pull, ended) => return Ok(self.ended(&survey, pull, ended)),
@@ -153,17 +153,17 @@ impl Attempt {
         T: Send + 'static,
         F: FnOnce(&Job, &Mirror) -> Result<T, Fault> + Send + 'static,
     {
-        timed(&mut self.spent.git, self.job.blocking(work)).await
+        timed(&mut self.time.git, self.job.blocking(work)).await
     }
 
     /// Looks for our pull request as far as one can be there. May move the survey to our other
     /// branch name.
     async fn existing(&mut self, survey: &mut Survey) -> Result<Existing, Fault> {
-        let id = self.job.promotion.id;
+        let id = self.job.order.id;
         loop {
             match survey.claim.clone() {
-                Claim::Free if self.job.first => return Ok(Existing::None),
-                Claim::Ours(_) | Claim::Merged if self.job.first => {
+                Claim::Free if self.job.order.first => return Ok(Existing::None),
+                Claim::Ours(_) | Claim::Merged if self.job.order.first => {
                     return Ok(self
                         .find_open(&survey.branch)
                         .await?
@@ -238,12 +238,10 @@ impl Attempt {
         commit: &Commit,
         open: Option<PullRequest>,
     ) -> Result<Option<(PullRequest, bool)>, Fault> {
-        let promotion = &self.job.promotion;
-        let edit = Edit {
-            title: self.job.destination().title(&promotion.version),
-            body: body(promotion, &commit.files),
-        };
-        let forge = Arc::clone(&self.place.forge);
+        let texts = &self.job.order.texts;
+        let edit =
+            Edit { title: texts.title.clone(), body: body(&texts.introduction, &commit.files) };
+        let forge = Arc::clone(&self.site.forge);
         let open = match open {
             Some(pull) => pull,
             None => {
@@ -253,7 +251,7 @@ impl Attempt {
                     head: branch.to_owned(),
                     base: self.strategy.base_branch.clone(),
                 };
-                match timed(&mut self.spent.forge, forge.create(&new)).await {
+                match timed(&mut self.time.forge, forge.create(&new)).await {
                     Ok(pull) => return Ok(Some((pull, true))),
                     Err(ForgeError { fault: ForgeFault::NothingToMerge, .. }) => return Ok(None),
                     Err(error @ ForgeError { fault: ForgeFault::Exists, .. }) => {
@@ -270,7 +268,7 @@ impl Attempt {
         if open.title == edit.title && same(&open.body, &edit.body) {
             return Ok(Some((open, false)));
         }
-        Ok(Some((timed(&mut self.spent.forge, forge.update(open.number, &edit)).await?, false)))
+        Ok(Some((timed(&mut self.time.forge, forge.update(open.number, &edit)).await?, false)))
     }
 
     /// Labels, reviewers and merging. What the forge refuses for good is noted, and the promotion
@@ -281,21 +279,21 @@ impl Attempt {
         commit: String,
         created: bool,
     ) -> Result<Outcome, Fault> {
-        let forge = Arc::clone(&self.place.forge);
+        let forge = Arc::clone(&self.site.forge);
         let strategy = &self.strategy;
         let mut refused = Vec::new();
         let missing: Vec<String> =
             strategy.labels.iter().filter(|label| !pull.labels.contains(label)).cloned().collect();
         if !missing.is_empty() {
             note(
-                timed(&mut self.spent.forge, forge.add_labels(pull.number, &missing)).await,
+                timed(&mut self.time.forge, forge.add_labels(pull.number, &missing)).await,
                 &mut refused,
             )?;
         }
         // Those who have approved an earlier version are to see this one.
         if !strategy.reviewers.is_empty() {
             let asked = timed(
-                &mut self.spent.forge,
+                &mut self.time.forge,
                 forge.request_reviewers(pull.number, &strategy.reviewers),
             )
             .await;
@@ -305,11 +303,9 @@ impl Attempt {
         let mut record = self.record(&pull, commit);
         let as_asked = pull.auto_merge == Some(on) || (!on && created);
         if !as_asked {
-            let set = timed(
-                &mut self.spent.forge,
-                forge.set_auto_merge(&pull, on, strategy.merge_method),
-            )
-            .await;
+            let set =
+                timed(&mut self.time.forge, forge.set_auto_merge(&pull, on, strategy.merge_method))
+                    .await;
             if let Err(error) = if on { set } else { off(set) } {
                 // Some forges cannot say at once whether they can merge: the next look asks again.
                 record.auto_merge = if error.is_passing() { !on } else { on };
@@ -333,7 +329,7 @@ impl Attempt {
         PullRequestRecord {
             url: pull.url.clone(),
             number: pull.number,
-            repository: self.place.repository.to_string(),
+            repository: self.site.repository.to_string(),
             branch: pull.head.clone(),
             commit,
             opened_at: Timestamp::now(),
@@ -362,14 +358,13 @@ impl Attempt {
     }
 
     async fn find_open(&mut self, branch: &str) -> Result<Option<PullRequest>, Fault> {
-        let forge = Arc::clone(&self.place.forge);
-        Ok(timed(&mut self.spent.forge, forge.find_open(branch, &self.strategy.base_branch))
-            .await?)
+        let forge = Arc::clone(&self.site.forge);
+        Ok(timed(&mut self.time.forge, forge.find_open(branch, &self.strategy.base_branch)).await?)
     }
 
     async fn find_newest(&mut self, branch: &str) -> Result<Option<PullRequest>, Fault> {
-        let forge = Arc::clone(&self.place.forge);
-        Ok(timed(&mut self.spent.forge, forge.find_newest(branch, &self.strategy.base_branch))
+        let forge = Arc::clone(&self.site.forge);
+        Ok(timed(&mut self.time.forge, forge.find_newest(branch, &self.strategy.base_branch))
             .await?)
     }
 }
@@ -411,9 +406,9 @@ pub(super) fn off(outcome: Result<(), ForgeError>) -> Result<(), ForgeError> {
     }
 }
 
-async fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> T {
+async fn timed<T>(time: &mut Duration, work: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let result = work.await;
-    *spent += started.elapsed();
+    *time += started.elapsed();
     result
 }

@@ -5,9 +5,31 @@ use lockgate_core::naming::Destination;
 use lockgate_core::promotion::{Promotion, PromotionId};
 use lockgate_git::FileChange;
 
-/// The whole body, at most [`LONGEST`] characters. Texts that come from manifests or events are
-/// shown as code, so that nothing in them is a link, a mention or a command.
-pub(super) fn body(promotion: &Promotion, files: &[FileChange]) -> String {
+/// What people read of an order: the pull request's title, the commit's message, and what a body
+/// says before the table of changed files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Texts {
+    pub title: String,
+    pub commit_message: String,
+    /// Markdown; begins with the metadata block and ends with an empty line.
+    pub introduction: String,
+}
+
+impl Texts {
+    #[must_use]
+    pub fn of(promotion: &Promotion) -> Self {
+        let destination = Destination::of(promotion);
+        Self {
+            title: destination.title(&promotion.version),
+            commit_message: destination.commit_message(&promotion.version, promotion.id),
+            introduction: introduction(promotion),
+        }
+    }
+}
+
+/// Texts that come from manifests or events are shown as code, so that nothing in them is a link, a
+/// mention or a command.
+fn introduction(promotion: &Promotion) -> String {
     let destination = Destination::of(promotion);
     let event = &promotion.event;
     let object = &event.involved_object;
@@ -27,10 +49,14 @@ pub(super) fn body(promotion: &Promotion, files: &[FileChange]) -> String {
     if let Some(approver) = &promotion.approved_by {
         text.push_str(&format!("- Approved by: {}\n", code(approver)));
     }
-    text.push_str(&format!(
-        "- Promotion: {}\n\n| file | line | old | new |\n| --- | --- | --- | --- |\n",
-        mark(promotion.id)
-    ));
+    text.push_str(&format!("- Promotion: {}\n\n", mark(promotion.id)));
+    text
+}
+
+/// The whole body, at most [`LONGEST`] characters.
+pub(super) fn body(introduction: &str, files: &[FileChange]) -> String {
+    let mut text =
+        format!("{introduction}| file | line | old | new |\n| --- | --- | --- | --- |\n");
     let mut left = files.len();
     for file in files {
         let row = format!(
@@ -113,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_body_begins_with_the_originals_block_and_says_what_changes_and_why() {
-        let text = body(&promotion(), &[change("apps/prod.yaml", "6.5.3")]);
+        let text = body(&introduction(&promotion()), &[change("apps/prod.yaml", "6.5.3")]);
         let expected = "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\nteam/podinfo/prod\n</details>\n\n\
             - Version: `6.5.4`\n- Revision: `6.5.4+0cc9a8446c95`\n\
             - Reported by: `HelmRelease dev/podinfo` of environment `dev`, `UpgradeSucceeded` at 2026-11-20T09:14:07Z\n\
@@ -127,17 +153,17 @@ mod tests {
 
     #[test]
     fn values_cannot_break_out_of_their_cell() {
-        let text = body(&promotion(), &[change("a|b`c\n@all.yaml", "")]);
+        let text = body(&introduction(&promotion()), &[change("a|b`c\n@all.yaml", "")]);
         assert!(text.ends_with("| `a\\|b'c @all.yaml` | 12 | (empty) | `6.5.4` |\n"), "{text}");
         let long = "x".repeat(5000);
-        assert!(body(&promotion(), &[change(&long, &long)]).chars().count() < 1500);
+        assert!(body(&introduction(&promotion()), &[change(&long, &long)]).chars().count() < 1500);
     }
 
     #[test]
     fn many_files_fit_into_the_smallest_forge() {
         let files: Vec<FileChange> =
             (0..1000).map(|n| change(&format!("apps/prod-{n}.yaml"), "6.5.3")).collect();
-        let text = body(&promotion(), &files);
+        let text = body(&introduction(&promotion()), &files);
         assert!(text.chars().count() <= 4000, "{}", text.chars().count());
         let rows = text.matches("| `apps/prod-").count();
         assert!(rows > 50 && text.ends_with(&format!("\nand {} more\n", 1000 - rows)), "{text}");

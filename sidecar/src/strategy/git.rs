@@ -8,59 +8,58 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lockgate_core::naming::PROMOTION_TRAILER;
-use lockgate_core::pipeline::{GitStrategy, Push};
-use lockgate_core::promotion::{DoneDetail, FailureReason, Promotion};
+use lockgate_core::pipeline::Push;
+use lockgate_core::promotion::{DoneDetail, FailureReason};
 use lockgate_git::{Commit, CommitId, GitError, Mirror};
 
-use super::attempt::{Context, Outcome};
 use super::fault::Fault;
+use super::order::Order;
+use super::outcome::{Outcome, Seen};
 use super::ownership::Claim;
-use super::repository::{Job, Site};
-use crate::metrics::Phase;
-use crate::pipelines::Snapshot;
+use super::repository::Job;
+use super::{Executor, Part};
 
 /// Brings the version into the repository.
-pub(super) async fn carry_out(
-    context: &Arc<Context>,
-    snapshot: &Snapshot,
-    promotion: &Promotion,
-    strategy: &GitStrategy,
-    first: bool,
-) -> Outcome {
-    let started = Instant::now();
-    let outcome = match Job::new(context, snapshot, promotion, Site::from(strategy), first) {
-        Ok(job) => {
-            let push = strategy.push;
-            let job = Arc::new(job);
-            let work = job.blocking(move |job, mirror| {
-                let mut base = None;
-                let outcome = match push {
-                    Push::Branch => push_branch(job, mirror, &mut base),
-                    Push::Direct => push_direct(job, mirror, &mut base),
-                };
-                Ok((outcome, base))
-            });
-            match work.await {
-                Ok((Ok(detail), _)) => Outcome::Done { detail, announce: None },
-                Ok((Err(fault), base)) => fault.into_outcome(base),
-                Err(fault) => fault.into_outcome(None),
-            }
-        }
-        Err(fault) => fault.into_outcome(None),
+pub(super) async fn carry_out(executor: &Arc<Executor>, order: &Arc<Order>, push: Push) -> Outcome {
+    let Some(site) = order.work.site() else {
+        return Outcome::failed(FailureReason::Internal, "the order names no repository");
     };
-    context.metrics.phase(&promotion.pipeline, &promotion.to, Phase::Git, started.elapsed());
+    let base_branch = site.base_branch.clone();
+    let job = match Job::new(executor, order, site) {
+        Ok(job) => Arc::new(job),
+        Err(fault) => return fault.into_outcome(&base_branch, None),
+    };
+    let started = Instant::now();
+    let work = job.blocking(move |job, mirror| {
+        let mut seen = None;
+        let outcome = match push {
+            Push::Branch => push_branch(job, mirror, &mut seen),
+            Push::Direct => push_direct(job, mirror, &mut seen),
+        };
+        Ok((outcome, seen))
+    });
+    let outcome = match work.await {
+        Ok((Ok(detail), _)) => Outcome::Done { detail, announce: None },
+        Ok((Err(fault), seen)) => fault.into_outcome(&base_branch, seen),
+        Err(fault) => fault.into_outcome(&base_branch, None),
+    };
+    executor.observer.spent(order, Part::Git, started.elapsed());
     outcome
 }
 
 /// One commit on the tip of the base branch, pushed as the promotion branch, whatever that held of
 /// ours before.
-fn push_branch(job: &Job, mirror: &Mirror, base: &mut Option<String>) -> Result<DoneDetail, Fault> {
+fn push_branch(
+    job: &Job,
+    mirror: &Mirror,
+    seen_now: &mut Option<Seen>,
+) -> Result<DoneDetail, Fault> {
     let survey = job.survey(mirror)?;
-    *base = Some(survey.base.to_string());
+    *seen_now = Some(survey.seen(&job.base_branch));
     let name = &survey.branch;
     match &survey.claim {
-        Claim::Ours(Some(id)) if *id == job.promotion.id => {
-            let message = format!("{name} has {}", job.promotion.version);
+        Claim::Ours(Some(id)) if *id == job.order.id => {
+            let message = format!("{name} has {}", job.order.version);
             return Ok(done(survey.head.as_ref(), name, message));
         }
         Claim::Foreign(_) => return Err(survey.modified(None)),
@@ -72,19 +71,19 @@ fn push_branch(job: &Job, mirror: &Mirror, base: &mut Option<String>) -> Result<
 }
 
 /// One commit on the base branch itself. A lost race is run again on the new tip.
-fn push_direct(job: &Job, mirror: &Mirror, base: &mut Option<String>) -> Result<DoneDetail, Fault> {
+fn push_direct(
+    job: &Job,
+    mirror: &Mirror,
+    seen_now: &mut Option<Seen>,
+) -> Result<DoneDetail, Fault> {
     let branch = &job.base_branch;
     let mut lost = None;
     let mut seen: Option<CommitId> = None;
     for _ in 0..DIRECT_TRIES {
         let tip = job.base(mirror)?;
-        *base = Some(tip.to_string());
+        *seen_now = Some(Seen::branch(branch.as_str(), Some(tip.to_string())));
         if let Some(found) = pushed_before(job, mirror, seen.as_ref(), &tip)? {
-            return Ok(done(
-                Some(&found),
-                branch,
-                format!("{branch} has {}", job.promotion.version),
-            ));
+            return Ok(done(Some(&found), branch, format!("{branch} has {}", job.order.version)));
         }
         let Some(commit) = job.commit(mirror, &tip)? else { return Ok(job.already()) };
         match job.push(mirror, branch, Some(&tip), &commit.id) {
@@ -107,21 +106,16 @@ fn pushed_before(
     seen: Option<&CommitId>,
     tip: &CommitId,
 ) -> Result<Option<CommitId>, Fault> {
-    if job.first && seen.is_none() {
+    if job.order.first && seen.is_none() {
         return Ok(None);
     }
-    Ok(mirror.find_commit_with_trailer(
-        seen,
-        tip,
-        PROMOTION_TRAILER,
-        &job.promotion.id.to_string(),
-    )?)
+    Ok(mirror.find_commit_with_trailer(seen, tip, PROMOTION_TRAILER, &job.order.id.to_string())?)
 }
 
 fn wrote(job: &Job, commit: &Commit) -> String {
     let mut paths: Vec<&str> = commit.files.iter().map(|change| change.path.as_str()).collect();
     paths.dedup();
-    format!("wrote {} to {}", job.promotion.version, paths.join(", "))
+    format!("wrote {} to {}", job.order.version, paths.join(", "))
 }
 
 fn done(commit: Option<&CommitId>, branch: &str, message: String) -> DoneDetail {

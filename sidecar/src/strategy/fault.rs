@@ -7,40 +7,44 @@ use lockgate_core::promotion::{Failure, FailureReason};
 use lockgate_forge::{Fault as ForgeFault, ForgeError};
 use lockgate_git::{GitError, UrlError};
 
-use super::attempt::Outcome;
+use super::outcome::{Outcome, Seen};
 
 /// Why an attempt did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) reason: FailureReason,
-    pub(super) message: String,
-    pub(super) retry_after: Option<Duration>,
+pub struct Fault {
+    pub reason: FailureReason,
+    /// For people: what, where, and what to do next. Never holds a secret.
+    pub message: String,
+    /// What the peer asked for.
+    pub retry_after: Option<Duration>,
     /// Tip of the base branch, where the fault says what that was.
     base: Option<String>,
 }
 
 impl Fault {
-    pub(super) fn new(reason: FailureReason, message: impl Into<String>) -> Self {
+    pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), retry_after: None, base: None }
     }
 
-    pub(super) fn failure(&self) -> Failure {
+    #[must_use]
+    pub fn failure(&self) -> Failure {
         Failure { reason: self.reason, message: self.message.clone() }
     }
 
-    /// `base` is the tip of the base branch, if it was seen: what is remembered of it is that, or
-    /// that there was none to see, so that any tip is another one.
-    pub(super) fn into_outcome(self, base: Option<String>) -> Outcome {
-        let missing = matches!(
+    /// `seen` is what the attempt saw of the repository up to here. A fault that hides the
+    /// `base_branch` counts as having seen that there is none, so that any tip is another one.
+    pub(super) fn into_outcome(self, base_branch: &str, seen: Option<Seen>) -> Outcome {
+        let hidden = matches!(
             self.reason,
             FailureReason::BaseBranchNotFound
                 | FailureReason::RepositoryNotFound
                 | FailureReason::UnsupportedRepository
         );
-        let base = base.or(self.base).or_else(|| missing.then(String::new));
+        let told = self.base.map(|tip| Seen::branch(base_branch, Some(tip)));
+        let seen = seen.or(told).or_else(|| hidden.then(|| Seen::branch(base_branch, None)));
         let failure = Failure { reason: self.reason, message: self.message };
         if self.reason.is_permanent() {
-            Outcome::Permanent { failure, base }
+            Outcome::Permanent { failure, seen }
         } else {
             Outcome::Passing { failure, retry_after: self.retry_after }
         }
@@ -207,8 +211,8 @@ mod tests {
 
     #[test]
     fn a_servers_retry_after_reaches_the_schedule() {
-        let outcome =
-            Fault::from(GitError::Busy { status: 503, retry_after: Some(90) }).into_outcome(None);
+        let outcome = Fault::from(GitError::Busy { status: 503, retry_after: Some(90) })
+            .into_outcome("main", None);
         assert!(
             matches!(outcome, Outcome::Passing { retry_after: Some(pause), .. } if pause == Duration::from_secs(90))
         );

@@ -8,35 +8,34 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lockgate_core::pipeline::{API_VERSION, KIND};
-use lockgate_core::promotion::{DoneDetail, Failure, FailureReason, Promotion};
+use lockgate_core::promotion::{DoneDetail, FailureReason};
 use serde_json::{Value, json};
 
-use super::attempt::Outcome;
+use super::order::Order;
+use super::outcome::Outcome;
 
 /// Posts to notification-controller's event endpoint.
 #[derive(Clone, Debug)]
-pub struct Notifier {
+pub(super) struct Notifier {
     client: reqwest::Client,
     address: String,
     instance: String,
 }
 
 impl Notifier {
-    /// A notifier for an address; `instance` names this process in the events.
-    ///
     /// # Errors
     /// What reqwest says when TLS cannot be set up.
-    pub fn new(address: &str, instance: &str) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(address: &str) -> Result<Self, reqwest::Error> {
         // A redirect would carry the event somewhere nobody configured.
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { client, address: address.to_owned(), instance: instance.to_owned() })
+        Ok(Self { client, address: address.to_owned(), instance: instance() })
     }
 
-    async fn post(&self, promotion: &Promotion, now: Timestamp) -> Result<(), Outcome> {
-        let body = event_body(promotion, &self.instance, now);
+    async fn post(&self, order: &Order, now: Timestamp) -> Result<(), Outcome> {
+        let body = event_body(order, &self.instance, now);
         let response = self
             .client
             .post(&self.address)
@@ -63,20 +62,16 @@ impl Notifier {
 
 /// Says that a version may go to an environment. Done once notification-controller has it, or at
 /// once where none is configured.
-pub(super) async fn carry_out(
-    notifier: Option<&Notifier>,
-    promotion: &Promotion,
-    now: Timestamp,
-) -> Outcome {
+pub(super) async fn carry_out(notifier: Option<&Notifier>, order: &Order) -> Outcome {
     if let Some(notifier) = notifier
-        && let Err(outcome) = notifier.post(promotion, now).await
+        && let Err(outcome) = notifier.post(order, Timestamp::now()).await
     {
         return outcome;
     }
-    let text = message(promotion);
+    let text = message(order);
     tracing::info!(
-        promotion = %promotion.id, pipeline = %promotion.pipeline, environment = %promotion.to,
-        version = %promotion.version, revision = %promotion.revision, "{text}"
+        promotion = %order.id, pipeline = %order.pipeline, environment = %order.environment,
+        version = %order.version, revision = %order.revision, "{text}"
     );
     Outcome::Done {
         detail: DoneDetail { commit: None, branch: None, message: text.clone() },
@@ -84,26 +79,26 @@ pub(super) async fn carry_out(
     }
 }
 
-fn message(promotion: &Promotion) -> String {
+fn message(order: &Order) -> String {
     format!(
         "Promote pipeline {} to {} with version {}",
-        promotion.pipeline, promotion.to, promotion.version
+        order.pipeline, order.environment, order.version
     )
 }
 
-fn event_body(promotion: &Promotion, instance: &str, now: Timestamp) -> Value {
-    let (environment, version) = (&promotion.to, promotion.version.as_str());
+fn event_body(order: &Order, instance: &str, now: Timestamp) -> Value {
+    let (environment, version) = (&order.environment, order.version.as_str());
     json!({
         "involvedObject": {
             "kind": KIND,
-            "namespace": promotion.pipeline.namespace(),
-            "name": promotion.pipeline.name(),
+            "namespace": order.pipeline.namespace(),
+            "name": order.pipeline.name(),
             "apiVersion": API_VERSION,
         },
         "severity": "info",
         // Kubernetes' times have whole seconds.
         "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        "message": message(promotion),
+        "message": message(order),
         "reason": "Promote",
         "metadata": {
             "environment": environment,
@@ -127,7 +122,13 @@ fn unreachable(error: &reqwest::Error) -> Outcome {
         "notification-controller cannot be reached"
     };
     tracing::debug!(%error, "a notification was not delivered");
-    Outcome::Passing { failure: Failure { reason, message: message.to_owned() }, retry_after: None }
+    Outcome::failed(reason, message)
+}
+
+/// Names this process to notification-controller: the host's name, as the original.
+fn instance() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "lockgate".to_owned() } else { name.trim().to_owned() }
 }
 
 /// As the original's.
@@ -143,6 +144,9 @@ mod tests {
         reason = "test code"
     )]
 
+    use lockgate_core::promotion::Promotion;
+
+    use super::super::order::{Fence, Work};
     use super::*;
 
     #[test]
@@ -155,7 +159,8 @@ mod tests {
             "createdAt": "2026-11-20T09:14:08Z", "takenUpAt": "2026-11-20T09:14:08Z", "updatedAt": "2026-11-20T09:14:08Z"
         }))
         .unwrap();
-        let body = event_body(&promotion, "host-1", "2026-11-20T09:14:09.5Z".parse().unwrap());
+        let order = Order::new(&promotion, true, Work::Notification, Fence::open());
+        let body = event_body(&order, "host-1", "2026-11-20T09:14:09.5Z".parse().unwrap());
         assert_eq!(body["message"], "Promote pipeline team/podinfo to prod with version 6.5.4");
         assert_eq!(body["timestamp"], "2026-11-20T09:14:09Z");
         assert_eq!(body["reason"], "Promote");

@@ -1,0 +1,128 @@
+//! How an attempt ended.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lockgate_core::promotion::{Change, DoneDetail, Failure, FailureReason, PullRequestRecord};
+use serde::{Deserialize, Serialize};
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing is left to do.
+    Done {
+        detail: DoneDetail,
+        /// An entry for the event stream beside the one of the state.
+        announce: Option<String>,
+    },
+    /// There is a pull request.
+    PullRequest {
+        pull: PullRequestRecord,
+        /// What was asked for beside it and cannot be had.
+        incomplete: Option<Failure>,
+        /// A person was quicker: it is not open any more.
+        ended: Option<Ended>,
+    },
+    /// Trying again may help; not before `retry_after`, where the peer asked for a pause.
+    Passing { failure: Failure, retry_after: Option<Duration> },
+    /// Trying again cannot help before something changes.
+    Permanent {
+        failure: Failure,
+        /// What the attempt saw; it is worth another one when that has changed. `None`: it saw
+        /// nothing of the repository.
+        seen: Option<Seen>,
+    },
+}
+
+impl Outcome {
+    /// Sorts a failure by its reason.
+    pub fn failed(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self::of(Failure { reason, message: message.into() })
+    }
+
+    /// Sorts a failure by its reason.
+    #[must_use]
+    pub fn of(failure: Failure) -> Self {
+        if failure.reason.is_permanent() {
+            Self::Permanent { failure, seen: None }
+        } else {
+            Self::Passing { failure, retry_after: None }
+        }
+    }
+}
+
+/// How a pull request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Merged {
+        /// The commit on the base branch, where the forge tells it.
+        commit: Option<String>,
+        /// When, where the forge tells it.
+        at: Option<Timestamp>,
+    },
+    Closed,
+}
+
+impl Ended {
+    /// `None` while it is open.
+    #[must_use]
+    pub fn of(state: lockgate_forge::State) -> Option<Self> {
+        match state {
+            lockgate_forge::State::Open => None,
+            lockgate_forge::State::Merged { commit, at } => Some(Self::Merged { commit, at }),
+            lockgate_forge::State::Closed => Some(Self::Closed),
+        }
+    }
+
+    #[must_use]
+    pub fn change(self) -> Change {
+        match self {
+            Self::Merged { commit, at } => Change::Merged { commit, at },
+            Self::Closed => Change::Closed,
+        }
+    }
+}
+
+/// The branches that an attempt looked at: name → commit at the tip, `None` for a branch that does
+/// not exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seen(pub BTreeMap<String, Option<String>>);
+
+impl Seen {
+    /// One branch.
+    pub fn branch(name: impl Into<String>, tip: Option<String>) -> Self {
+        Self(BTreeMap::from([(name.into(), tip)]))
+    }
+
+    /// Whether one of the branches has another tip in `now`. A branch that `now` does not tell of
+    /// has not changed.
+    #[must_use]
+    pub fn has_changed(&self, now: &Self) -> bool {
+        self.0.iter().any(|(name, tip)| now.0.get(name).is_some_and(|current| current != tip))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_that_moves_appears_or_goes_is_a_change() {
+        let of = |branches: &[(&str, Option<&str>)]| {
+            Seen(branches.iter().map(|(n, t)| ((*n).to_owned(), t.map(str::to_owned))).collect())
+        };
+        let seen = of(&[("main", Some("1")), ("promotion", Some("2"))]);
+        for (now, changed) in [
+            (of(&[("main", Some("1")), ("promotion", Some("2"))]), false),
+            (of(&[("main", Some("1")), ("other", Some("2"))]), false),
+            (of(&[("main", Some("3"))]), true),
+            (of(&[("main", None)]), true),
+            (of(&[("main", Some("1")), ("promotion", None)]), true),
+        ] {
+            assert_eq!(seen.has_changed(&now), changed, "{now:?}");
+        }
+        assert!(of(&[("main", None)]).has_changed(&of(&[("main", Some("1"))])));
+    }
+}
