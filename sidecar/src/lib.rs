@@ -12,6 +12,7 @@
 //! | [`strategy`] | carries one order out: mirrors, branches, pull requests, notifications |
 //! | [`promote`] | which promotion runs when, and what its outcome means |
 //! | [`http`] | the JSON view, the probes, the metrics page |
+//! | [`view`] | typed structs of all that people and programs see |
 //! | [`metrics`] | every metric the sidecar exports |
 //! | [`cli`] | the verbs of the command line |
 //! | [`app`] | wires all of the above; the only module that knows them all |
@@ -27,4 +28,5 @@ pub mod pipelines;
 pub mod promote;
 pub mod store;
 pub mod strategy;
+pub mod view;
 pub mod yaml;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use core::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Status, headers and body.
 ///
@@ -123,15 +123,13 @@ impl Reply {
 
     /// Any other problem document (RFC 9457). `reason` is CamelCase from a closed list.
     pub fn problem(status: u16, title: &str, reason: &str, detail: &str) -> Self {
-        #[derive(Serialize)]
-        struct Problem<'a> {
-            r#type: &'static str,
-            title: &'a str,
-            status: u16,
-            reason: &'a str,
-            detail: &'a str,
-        }
-        let body = Problem { r#type: "about:blank", title, status, reason, detail };
+        let body = Problem {
+            r#type: "about:blank".into(),
+            title: title.into(),
+            status,
+            reason: reason.into(),
+            detail: detail.into(),
+        };
         Self { content_type: PROBLEM.into(), ..Self::json(status, &body) }
     }
 
@@ -157,6 +155,21 @@ impl Reply {
             body: body.as_bytes().to_vec(),
         }
     }
+}
+
+/// A problem document (RFC 9457), as every error answer carries one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem<'a> {
+    /// A URI that names the kind of problem; `about:blank` says that `title` and `status` do.
+    pub r#type: Cow<'a, str>,
+    /// The status in words.
+    pub title: Cow<'a, str>,
+    /// The HTTP status.
+    pub status: u16,
+    /// CamelCase, from a closed list.
+    pub reason: Cow<'a, str>,
+    /// For people: what is wrong, and what to do.
+    pub detail: Cow<'a, str>,
 }
 
 /// Rounded up to whole seconds, at least one: what `Retry-After` can say.

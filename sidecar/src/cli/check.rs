@@ -12,7 +12,7 @@ use lockgate_core::pipeline::{Per, Pipeline, Strategy, TargetId};
 use lockgate_git::{Marker, markers};
 use serde_json::{Value, json};
 
-use super::{End, Fault, Format, Outcome, Output, print, promotions::pretty};
+use super::{End, Fault, Format, Outcome, Output, print, table::pretty};
 use crate::{
     config::Config,
     pipelines::{Problem, Severity, Snapshot, read_files},
@@ -75,7 +75,7 @@ impl Check {
             Format::Json => print(&pretty(&json!({
                 "pipelines": snapshot.pipelines().map(|pipeline| pipeline.key().to_string()).collect::<Vec<_>>(),
                 "configuration": configuration,
-                "problems": problems.iter().map(Problem::json).collect::<Vec<_>>(),
+                "problems": problems.iter().map(Problem::view).collect::<Vec<_>>(),
                 "markers": found.iter().map(Found::json).collect::<Vec<_>>(),
             }))),
             Format::Text => {

@@ -1,10 +1,12 @@
 //! The command line: verbs, their help, their exit codes (0 done, 1 failed, 2 wrong usage or
 //! configuration).
 
+mod api;
 mod check;
 mod promotions;
 mod send;
 mod serve;
+mod table;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    End, Fault, Format, Outcome, Output, block_on, causes, http_client, print, promotions::pretty,
+    End, Fault, Format, Outcome, Output, block_on, causes, http_client, print, table::pretty,
 };
 
 /// Sign an event as Flux does, post it, and print the answer

@@ -11,16 +11,17 @@ use axum::{
     http::StatusCode,
     routing::get,
 };
-use lockgate_core::pipeline::{Pipeline, PromotionRules};
+use lockgate_core::pipeline::Pipeline;
 use lockgate_core::promotion::{self, PromotionId};
-use lockgate_edge::endpoint::PipelineKey;
+use lockgate_edge::endpoint::{Endpoint, PipelineKey};
+use lockgate_edge::key::Key;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 use super::{Refusal, method_not_allowed, not_found, problem};
 use crate::{
     pipelines::{Catalog, Problem, Snapshot},
-    store::{PromotionFilter, Store, StoreError, promotion_json},
+    store::{PromotionFilter, Store, StoreError},
+    view::{NumberedEntry, Page, PipelineView, ProblemView, PromotionView},
 };
 
 /// What the view shows.
@@ -34,6 +35,7 @@ pub fn api(state: ApiState) -> Router {
     Router::new()
         .route("/api/v1/pipelines", get(pipelines))
         .route("/api/v1/pipelines/{namespace}/{name}", get(pipeline))
+        .route("/api/v1/problems", get(problems))
         .route("/api/v1/promotions", get(promotions))
         .route("/api/v1/promotions/{id}", get(promotion))
         .route("/api/v1/events", get(events))
@@ -42,7 +44,7 @@ pub fn api(state: ApiState) -> Router {
         .with_state(Arc::new(state))
 }
 
-type Answer = Result<Json<Value>, Refusal>;
+type Answer<T> = Result<Json<T>, Refusal>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +57,7 @@ struct PipelinesQuery {
 async fn pipelines(
     State(state): State<Arc<ApiState>>,
     query: Result<Query<PipelinesQuery>, QueryRejection>,
-) -> Answer {
+) -> Answer<Page<PipelineView>> {
     let query = accepted(query)?;
     let limit = page_size(query.limit)?;
     let after = match query.r#continue.as_deref() {
@@ -63,36 +65,66 @@ async fn pipelines(
         Some(text) => Some(text.parse::<PipelineKey>().map_err(|_| bad_continue())?),
     };
     let snapshot = state.catalog.snapshot();
-    let mut wanted = snapshot
-        .pipelines()
-        .filter(|pipeline| {
-            query
-                .namespace
-                .as_deref()
-                .is_none_or(|namespace| pipeline.key().namespace() == namespace)
-        })
-        .filter(|pipeline| after.as_ref().is_none_or(|after| pipeline.key() > after));
+    let mut wanted = snapshot.pipelines_after(query.namespace.as_deref(), after.as_ref());
     let page: Vec<_> = wanted.by_ref().take(limit).collect();
-    let next = if wanted.next().is_some() {
-        page.last().map(|pipeline| pipeline.key().to_string())
-    } else {
-        None
-    };
-    let items: Vec<Value> =
-        page.into_iter().map(|pipeline| pipeline_json(&snapshot, pipeline)).collect();
-    let problems: Vec<Value> = snapshot.other_problems().map(Problem::json).collect();
-    Ok(Json(json!({"items": items, "continue": next, "problems": problems})))
+    let more = wanted.next().is_some();
+    let last = page.last().map(|pipeline| pipeline.key().to_string());
+    let items = page.into_iter().map(|pipeline| shown(&snapshot, pipeline)).collect();
+    Ok(Json(Page { items, r#continue: last.filter(|_| more) }))
 }
 
 async fn pipeline(
     State(state): State<Arc<ApiState>>,
     path: Result<Path<(String, String)>, PathRejection>,
-) -> Answer {
+) -> Answer<PipelineView> {
     let Path((namespace, name)) = path.map_err(|_| missing("pipeline"))?;
     let key = PipelineKey::new(&namespace, &name).map_err(|_| missing("pipeline"))?;
     let snapshot = state.catalog.snapshot();
     let pipeline = snapshot.pipeline(&key).ok_or_else(|| missing("pipeline"))?;
-    Ok(Json(pipeline_json(&snapshot, pipeline)))
+    Ok(Json(shown(&snapshot, pipeline)))
+}
+
+fn shown(snapshot: &Snapshot, pipeline: &Pipeline) -> PipelineView {
+    let keys = |endpoint: &Endpoint| snapshot.endpoint_keys(endpoint).iter().map(Key::name);
+    let problems = snapshot.problems_of(pipeline.key()).map(Problem::view).collect();
+    PipelineView::new(pipeline, keys, problems)
+}
+
+/// All problems, those of Pipelines too. The cursor is the snapshot's version and a position in
+/// its list.
+async fn problems(
+    State(state): State<Arc<ApiState>>,
+    query: Result<Query<PipelinesQuery>, QueryRejection>,
+) -> Answer<Page<ProblemView>> {
+    let query = accepted(query)?;
+    let limit = page_size(query.limit)?;
+    let snapshot = state.catalog.snapshot();
+    let start = match query.r#continue.as_deref() {
+        None | Some("") => 0,
+        Some(text) => position(text, snapshot.version)?,
+    };
+    let mut wanted = snapshot.problems().iter().enumerate().skip(start).filter(|(_, problem)| {
+        query.namespace.as_deref().is_none_or(|namespace| {
+            problem.object.as_ref().is_some_and(|object| object.namespace == namespace)
+        })
+    });
+    let page: Vec<_> = wanted.by_ref().take(limit).collect();
+    let more = wanted.next().is_some();
+    let last = page.last().map(|(at, _)| format!("{}.{}", snapshot.version, at + 1));
+    let items = page.into_iter().map(|(_, problem)| problem.view()).collect();
+    Ok(Json(Page { items, r#continue: last.filter(|_| more) }))
+}
+
+/// Where a page of problems begins. Another version's list is another list: 410.
+fn position(cursor: &str, version: u64) -> Result<usize, Refusal> {
+    let (seen, position) = cursor.split_once('.').ok_or_else(bad_continue)?;
+    let seen: u64 = seen.parse().map_err(|_| bad_continue())?;
+    let position = position.parse().map_err(|_| bad_continue())?;
+    if seen == version {
+        return Ok(position);
+    }
+    let detail = "continue: the Pipelines have changed since that page; begin without continue";
+    Err(problem(StatusCode::GONE, "Expired", detail))
 }
 
 #[derive(Deserialize)]
@@ -109,7 +141,7 @@ struct PromotionsQuery {
 async fn promotions(
     State(state): State<Arc<ApiState>>,
     query: Result<Query<PromotionsQuery>, QueryRejection>,
-) -> Answer {
+) -> Answer<Page<PromotionView>> {
     let query = accepted(query)?;
     if let Some(name) = &query.state
         && !promotion::State::NAMES.contains(&name.as_str())
@@ -134,20 +166,20 @@ async fn promotions(
         after,
     };
     let page = state.store.promotions(filter).await.map_err(|error| store_problem(&error))?;
-    let items: Vec<Value> = page.items.iter().map(promotion_json).collect();
-    Ok(Json(json!({"items": items, "continue": page.next.map(|next| next.to_string())})))
+    let items = page.items.iter().map(PromotionView::from).collect();
+    Ok(Json(Page { items, r#continue: page.next.map(|next| next.to_string()) }))
 }
 
 async fn promotion(
     State(state): State<Arc<ApiState>>,
     path: Result<Path<String>, PathRejection>,
-) -> Answer {
+) -> Answer<PromotionView> {
     let id: PromotionId =
         path.ok().and_then(|Path(id)| id.parse().ok()).ok_or_else(|| missing("promotion"))?;
     let found = state.store.promotion(id).await.map_err(|error| store_problem(&error))?;
     found
         .as_ref()
-        .map(|promotion| Json(promotion_json(promotion)))
+        .map(|promotion| Json(PromotionView::from(promotion)))
         .ok_or_else(|| missing("promotion"))
 }
 
@@ -162,77 +194,14 @@ struct EventsQuery {
 async fn events(
     State(state): State<Arc<ApiState>>,
     query: Result<Query<EventsQuery>, QueryRejection>,
-) -> Answer {
+) -> Answer<Page<NumberedEntry>> {
     let query = accepted(query)?;
     let (after, limit) = (query.after.unwrap_or(0), page_size(query.limit)?);
     let found =
         state.store.events_after(after, limit).await.map_err(|error| store_problem(&error))?;
     let last = found.last().map_or(after, |(seq, _)| *seq);
-    let items: Vec<Value> = found
-        .into_iter()
-        .map(|(seq, entry)| {
-            let mut fields = Map::new();
-            fields.insert("seq".to_owned(), json!(seq));
-            if let Value::Object(entry) = json!(entry) {
-                fields.extend(entry);
-            }
-            Value::Object(fields)
-        })
-        .collect();
-    Ok(Json(json!({"items": items, "continue": last.to_string()})))
-}
-
-fn pipeline_json(snapshot: &Snapshot, pipeline: &Pipeline) -> Value {
-    let key = pipeline.key();
-    let app = pipeline.app_ref();
-    let environments: Vec<Value> = pipeline
-        .environments()
-        .iter()
-        .enumerate()
-        .map(|(index, environment)| {
-            let targets: Vec<Value> = environment
-                .targets
-                .iter()
-                .map(|target| {
-                    let cluster = target.cluster_ref.as_ref().map(|cluster| cluster.name.clone());
-                    json!({"id": target.id().to_string(), "namespace": target.namespace, "cluster": cluster})
-                })
-                .collect();
-            let endpoint = key.endpoint(&environment.name).ok();
-            let keys: Vec<&str> = endpoint
-                .as_ref()
-                .map_or(&[][..], |endpoint| snapshot.endpoint_keys(endpoint))
-                .iter()
-                .map(|key| key.name())
-                .collect();
-            // Nothing is ever promoted into the first environment.
-            let promotion = (index > 0).then(|| rules_json(&pipeline.promotion_into(&environment.name)));
-            json!({
-                "name": environment.name,
-                "targets": targets,
-                "endpoint": endpoint.map(|endpoint| endpoint.to_string()),
-                "keys": keys,
-                "promotion": promotion,
-            })
-        })
-        .collect();
-    let problems: Vec<Value> = snapshot.problems_of(key).map(Problem::json).collect();
-    let group = if app.group.is_empty() {
-        app.version.clone()
-    } else {
-        format!("{}/{}", app.group, app.version)
-    };
-    json!({
-        "namespace": key.namespace(),
-        "name": key.name(),
-        "appRef": {"apiVersion": group, "kind": app.kind, "name": app.name},
-        "environments": environments,
-        "problems": problems,
-    })
-}
-
-fn rules_json(rules: &PromotionRules) -> Value {
-    json!({"strategy": rules.strategy.as_ref().map(|strategy| strategy.name()), "manual": rules.manual})
+    let items = found.into_iter().map(|(seq, entry)| NumberedEntry { seq, entry }).collect();
+    Ok(Json(Page { items, r#continue: Some(last.to_string()) }))
 }
 
 fn accepted<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {

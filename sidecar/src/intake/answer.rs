@@ -3,10 +3,10 @@
 use lockgate_core::decide::Refusal;
 use lockgate_core::promotion::{Promotion, State};
 use lockgate_edge::reply::Reply;
-use serde_json::{Value, json};
 
 use crate::metrics::DeliveryOutcome;
-use crate::store::{Answered, promotion_summary};
+use crate::store::Answered;
+use crate::view::{self, AnswerView};
 
 /// A refusal's answer. The 401 is the constant one: it does not tell why.
 pub(super) fn refusal(refusal: &Refusal) -> Reply {
@@ -22,18 +22,28 @@ pub(super) fn of_promotions(
     promotions: &[Promotion],
     public_url: Option<&str>,
 ) -> (DeliveryOutcome, Reply) {
-    if let Some(failed) =
-        promotions.iter().find(|promotion| matches!(promotion.state, State::Failed(_)))
-    {
-        let detail = format!("promotion {} failed; its status says why", failed.id);
+    let failed = promotions.iter().find_map(|promotion| match &promotion.state {
+        State::Failed(failure) => Some((promotion, failure.reason)),
+        _ => None,
+    });
+    if let Some((failed, reason)) = failed {
+        // The failure's own message may name internals, so the caller gets only its reason and
+        // what that reason asks for.
+        let detail = format!(
+            "promotion {} failed with {reason}: {}; `lockgate promotions {}` says more",
+            failed.id,
+            view::remedy(reason),
+            failed.id
+        );
         let reply = Reply {
             location: status_of(failed, public_url),
-            ..Reply::failed("PromotionFailed", &detail)
+            ..Reply::failed(reason.as_str(), &detail)
         };
         return (DeliveryOutcome::Failed, reply);
     }
-    let body = body(promotions);
-    // Also of one that was merged or closed since: whoever joins gets the answer of who came first.
+    let body = AnswerView::of(promotions);
+    // A caller that joins a promotion gets the answer of the first caller, also where the pull
+    // request was merged or closed since.
     let pull_request = promotions
         .iter()
         .find_map(|promotion| promotion.state.pull_request().map(|pull| pull.url.clone()));
@@ -44,16 +54,6 @@ pub(super) fn of_promotions(
                 promotions.first().and_then(|promotion| status_of(promotion, public_url));
             (DeliveryOutcome::Accepted, Reply::accepted(&body, location))
         }
-    }
-}
-
-/// The first promotion, and all of them where there are several.
-fn body(promotions: &[Promotion]) -> Value {
-    let summaries: Vec<Value> = promotions.iter().map(promotion_summary).collect();
-    match summaries.as_slice() {
-        [one] => json!({"promotion": one}),
-        [first, ..] => json!({"promotion": first, "promotions": summaries}),
-        [] => json!({"promotion": null}),
     }
 }
 

@@ -14,9 +14,8 @@ use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use lockgate_edge::key::Key;
 use lockgate_forge::Repository;
 
-use serde_json::{Value, json};
-
 use super::files::{Kind, Object, ObjectId, ObjectKey};
+use crate::view::{ObjectName, ProblemView, SeverityView};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -63,15 +62,23 @@ impl Severity {
 }
 
 impl Problem {
-    /// As the JSON view and `lockgate check` show it.
-    pub fn json(&self) -> Value {
-        json!({
-            "severity": self.severity.as_str(),
-            "file": self.file.as_ref().map(|file| file.display().to_string()),
-            "line": (self.line > 0).then_some(self.line),
-            "path": self.path,
-            "message": self.message,
-        })
+    /// As people and programs see it.
+    pub fn view(&self) -> ProblemView {
+        ProblemView {
+            severity: match self.severity {
+                Severity::Error => SeverityView::Error,
+                Severity::Warning => SeverityView::Warning,
+            },
+            file: self.file.as_ref().map(|file| file.display().to_string()),
+            line: (self.line > 0).then_some(self.line),
+            path: self.path.clone(),
+            message: self.message.clone(),
+            object: self.object.as_ref().map(|id| ObjectName {
+                kind: format!("{:?}", id.kind),
+                namespace: id.namespace.clone(),
+                name: id.name.clone(),
+            }),
+        }
     }
 }
 
@@ -140,6 +147,32 @@ impl Objects {
             Object::Pipeline(pipeline) => Some(pipeline),
             Object::Secret(_) => None,
         })
+    }
+}
+
+impl Objects {
+    fn pipelines_after<'a>(
+        &'a self,
+        namespace: Option<&'a str>,
+        after: Option<&'a PipelineKey>,
+    ) -> impl Iterator<Item = &'a Arc<Pipeline>> {
+        let first = (Kind::Pipeline, namespace.unwrap_or_default(), "");
+        let after = after.map(|key| (Kind::Pipeline, key.namespace(), key.name()));
+        let start = self.0.partition_point(|found| {
+            let key = found.object.key();
+            key < first || after.is_some_and(|after| key <= after)
+        });
+        self.0
+            .get(start..)
+            .unwrap_or_default()
+            .iter()
+            .map_while(|found| match &found.object {
+                Object::Pipeline(pipeline) => Some(pipeline),
+                Object::Secret(_) => None,
+            })
+            .take_while(move |pipeline| {
+                namespace.is_none_or(|namespace| pipeline.key().namespace() == namespace)
+            })
     }
 }
 
@@ -255,6 +288,16 @@ impl Snapshot {
         self.objects.pipelines()
     }
 
+    /// In the order of their names, in one namespace or in all, beginning after `after`. Finds the
+    /// first one without a walk.
+    pub fn pipelines_after<'a>(
+        &'a self,
+        namespace: Option<&'a str>,
+        after: Option<&'a PipelineKey>,
+    ) -> impl Iterator<Item = &'a Arc<Pipeline>> {
+        self.objects.pipelines_after(namespace, after)
+    }
+
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -270,19 +313,6 @@ impl Snapshot {
                     && id.namespace == pipeline.namespace()
                     && id.name == pipeline.name()
             })
-        })
-    }
-
-    /// The problems that belong to no Pipeline of this snapshot: files, Secrets, Pipelines that
-    /// never loaded.
-    pub fn other_problems(&self) -> impl Iterator<Item = &Problem> {
-        self.problems.iter().filter(|problem| {
-            let key = problem
-                .object
-                .as_ref()
-                .filter(|id| id.kind == Kind::Pipeline)
-                .and_then(|id| PipelineKey::new(&id.namespace, &id.name).ok());
-            key.is_none_or(|key| self.pipeline(&key).is_none())
         })
     }
 

@@ -12,8 +12,9 @@ use super::Settings;
 use super::plan::Plan;
 use crate::metrics::{Metrics, Phase, PromotionOutcome};
 use crate::pipelines::Catalog;
-use crate::store::{Entry, Look, Store, StoreError, Tx};
+use crate::store::{Look, Store, StoreError, Tx};
 use crate::strategy::{Executor, Observer, Order, Outcome, Part};
+use crate::view::Entry;
 
 /// What every attempt works with.
 pub(super) struct Context {

@@ -19,7 +19,6 @@ mod read;
 mod rows;
 mod schema;
 mod tx;
-mod view;
 mod writer;
 
 use std::fs::OpenOptions;
@@ -34,9 +33,8 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 pub use lock::LOCK_FILE;
 pub use read::{Page, PromotionFilter, Waiting};
-pub use rows::{Answered, Digest, Entry, FinishedDelivery, KeyId, Look, NewDelivery};
+pub use rows::{Answered, Digest, FinishedDelivery, KeyId, Look, NewDelivery};
 pub use tx::Tx;
-pub use view::{promotion_json, promotion_summary};
 pub use writer::CommitObserver;
 
 use writer::{Job, Work};

@@ -9,7 +9,8 @@ use lockgate_core::promotion::{Promotion, PromotionId, State};
 use lockgate_edge::endpoint::PipelineKey;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params, params_from_iter};
 
-use super::{Entry, Look, Store, StoreError};
+use super::{Look, Store, StoreError};
+use crate::view::Entry;
 
 /// Which promotions to list; empty means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,8 +14,9 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use serde::Serialize;
 
 use super::read::{promotion_from, unreadable};
-use super::rows::{Answered, Digest, Entry, FinishedDelivery, KeyId, Look, NewDelivery};
+use super::rows::{Answered, Digest, FinishedDelivery, KeyId, Look, NewDelivery};
 use super::{Changed, StoreError};
+use crate::view::Entry;
 
 /// An open transaction. Everything here sees what earlier transactions wrote, and is durable once
 /// [`super::Store::transaction`] returns.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lockgate::strategy::Connect;
+use lockgate::view::{PromotionView, PullRequestState};
 use lockgate_core::promotion::State;
 use serde_json::json;
 
@@ -32,10 +33,10 @@ async fn a_pull_request_is_followed_until_a_person_merges_it_and_the_time_is_cou
             matches!(&merged.state, State::Merged { commit: Some(c), pull, .. } if *c == commit && pull.number == 1),
             "{merged:?}"
         );
-        let shown = lockgate::store::promotion_json(&merged);
+        let shown = PromotionView::from(&merged);
         assert_eq!(
-            (&shown["commit"], &shown["pullRequest"]["state"]),
-            (&json!(commit), &json!("merged"))
+            (shown.commit.as_deref(), shown.pull_request.unwrap().state),
+            (Some(commit.as_str()), PullRequestState::Merged)
         );
         for phase in ["git", "forge", "merge", "total"] {
             world

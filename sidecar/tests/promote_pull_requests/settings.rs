@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockgate::promote;
+use lockgate::view::{PromotionView, StateName};
 use lockgate_core::promotion::State;
 use lockgate_forge::Fault;
 use serde_json::json;
@@ -74,12 +75,9 @@ async fn what_the_forge_refuses_beside_the_pull_request_is_shown_and_the_promoti
     );
     let world = start(&dir, &forge, &json!({"reviewers": ["ada"], "autoMerge": true}));
     let promotion = world.promote("podinfo", "1.2.3").await;
-    let shown = lockgate::store::promotion_json(&promotion);
-    assert_eq!(
-        (&shown["state"], &shown["reason"]),
-        (&json!("PullRequestOpen"), &json!("ForgeRefused"))
-    );
-    let message = shown["message"].as_str().unwrap();
+    let shown = PromotionView::from(&promotion);
+    assert_eq!((shown.state, shown.reason.as_str()), (StateName::PullRequestOpen, "ForgeRefused"));
+    let message = shown.message;
     assert!(
         message.contains("ada is not a collaborator")
             && message.contains("switched off in this repository"),
