@@ -29,7 +29,7 @@ use crate::{
     http::{self, ApiState, Health, Stage},
     intake::{self, Delivery, Intake},
     metrics::Metrics,
-    pipelines::{Catalog, Problem, Severity, Snapshot},
+    pipelines::{Catalog, Problem, Severity},
     promote::{self, Poll, Scheduler},
     store::Store,
     strategy::{self, Connect, GitSettings},
@@ -132,7 +132,7 @@ async fn start(config: Config) -> Result<Running> {
     }));
     let (catalog, follow) = Catalog::open(&config.pipelines)
         .with_context(|| format!("pipelines folder {}", config.pipelines.display()))?;
-    warn_at_start(&config, &catalog.snapshot());
+    warn_at_start(&config);
     let (stage, stage_seen) = watch::channel(Stage::Starting);
     let (stop_front, front) = watch::channel(false);
     let (stop_probes, probes) = watch::channel(false);
@@ -164,7 +164,7 @@ async fn start(config: Config) -> Result<Running> {
         keeper.run().await;
         Ok(())
     });
-    spawn(&mut tasks, "problem log", report_problems(catalog.clone(), metrics));
+    spawn(&mut tasks, "problem log", report_problems(catalog.clone()));
     stage.send_replace(Stage::Serving);
     tracing::info!(pipelines = catalog.snapshot().pipelines().count(), "ready");
     let stopping = BTreeSet::from([GATE, API, WORKERS]);
@@ -280,7 +280,7 @@ fn promote_settings(config: &Config) -> Result<promote::Settings> {
 }
 
 /// What a person has to be told each time.
-fn warn_at_start(config: &Config, snapshot: &Snapshot) {
+fn warn_at_start(config: &Config) {
     for pipeline in &config.edge.allow_unsigned {
         tracing::warn!(%pipeline, "edge.allowUnsigned: anybody who reaches the edge can promote this pipeline without a signature");
     }
@@ -290,34 +290,43 @@ fn warn_at_start(config: &Config, snapshot: &Snapshot) {
             "git.allowInsecure: repositories under this prefix are reached without encryption"
         );
     }
-    if !config.listen.api.ip().is_loopback() {
-        tracing::warn!(address = %config.listen.api, "api.allowAnonymous: everybody who reaches listen.api can read pipelines and promotions");
-    }
-    for problem in snapshot.problems() {
-        log_problem(problem);
+    for (listener, address, shows) in [
+        ("listen.api", config.listen.api, "pipelines, promotions and deliveries"),
+        ("listen.metrics", config.listen.metrics, "the names of pipelines and of keys, and counts"),
+        ("listen.health", config.listen.health, "whether the sidecar works"),
+    ] {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "{listener}: everybody who reaches this address can read {shows}; listen on a \
+                 loopback address, or keep others away with a firewall"
+            );
+        }
     }
 }
 
-/// Logs what is wrong with the files, each thing when it appears, and keeps the count of Pipelines.
-async fn report_problems(catalog: Catalog, metrics: Metrics) -> Result<()> {
+/// Logs what is wrong with Pipelines and Secrets, each thing when it appears.
+async fn report_problems(catalog: Catalog) -> Result<()> {
     let mut snapshots = catalog.subscribe();
-    let mut known: Vec<Problem> = snapshots.borrow_and_update().problems().to_vec();
+    let mut known: BTreeSet<String> = BTreeSet::new();
     loop {
-        let snapshot = catalog.snapshot();
-        metrics.pipelines(snapshot.pipelines().count(), snapshot.broken());
-        snapshots.changed().await.context("the pipelines are gone")?;
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        for problem in snapshot.problems().iter().filter(|problem| !known.contains(problem)) {
-            log_problem(problem);
+        let mut present = BTreeSet::new();
+        for problem in snapshot.problems() {
+            let text = problem.to_string();
+            if !known.contains(&text) && !present.contains(&text) {
+                log_problem(problem);
+            }
+            present.insert(text);
         }
-        let (pipelines, problems) = (snapshot.pipelines().count(), snapshot.problems().len());
+        known = present;
         tracing::info!(
-            pipelines,
-            problems,
+            pipelines = snapshot.pipelines().count(),
+            problems = snapshot.problems().len(),
             version = snapshot.version,
             "the pipelines folder was read"
         );
-        known = snapshot.problems().to_vec();
+        snapshots.changed().await.context("the pipelines are gone")?;
     }
 }
 

@@ -1,264 +1,177 @@
 //! Every metric that the sidecar exports, as typed methods: nobody else names a family or a label.
 //!
-//! Labels come from closed enums, or are namespace, name and environment of a pipeline that was
-//! loaded: nothing that a sender chooses can make a new time series. The text is Prometheus'
-//! classic format, because the gauge `lockgate_promotions` and the counter
-//! `lockgate_promotions_total` would be one family to OpenMetrics.
+//! - Labels come from closed lists, or are namespace, name and environment of a Pipeline that is
+//!   loaded: nothing that a sender chooses can make a time series. The series of a removed Pipeline
+//!   or environment go with the next page.
+//! - What is counted elsewhere (the ledger, the Pipelines) is handed over as a [`Reading`] for each
+//!   page, so that no gauge can be left behind.
+//! - The text is Prometheus' classic format: to OpenMetrics the gauge `lockgate_promotions` and the
+//!   counter `lockgate_promotions_total` would be one family.
 
 mod labels;
+mod outcome;
+mod series;
+mod text;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use lockgate_edge::Charge;
+use lockgate_core::promotion::{FailureReason, State};
 use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use prometheus_client::{
     encoding::text::encode_registry,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    registry::{Metric, Registry},
 };
 
-use self::labels::{
-    DeliveryLabels, ForgeLabels, KeyLabels, Name, PhaseLabels, PromotionLabels, StateLabels,
-    ValidLabels,
+pub use self::outcome::{DeliveryOutcome, Phase, PromotionOutcome};
+use self::{
+    labels::{
+        DeliveryLabels, FailedLabels, ForgeLabels, KeyLabels, Name, PhaseLabels, Place,
+        PromotionLabels, StateLabels, ValidLabels,
+    },
+    series::{OptionalGauge, Series},
 };
 
-/// What became of a delivery that reached the sidecar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DeliveryOutcome {
-    /// 201: a pull request is there.
-    Promoted,
-    /// 202: stored, still running or nothing to open.
-    Accepted,
-    /// The first answer of the same delivery again.
-    Duplicate,
-    /// 202: authentic, nothing to promote.
-    Nothing,
-    /// 400: not a Flux event.
-    Malformed,
-    /// 401: the signed time is outside the window.
-    Stale,
-    /// 401: the same body under the same key came to another endpoint.
-    Replayed,
-    /// 401: the endpoint or its key does not exist here.
-    Unknown,
-    /// 422: an event of another object, without a revision, or without a next environment.
-    Unprocessable,
-    /// 500: the promotion failed for good within the wait.
-    Failed,
-    /// 503: the filter verified the signature and the sidecar could not.
-    Disagree,
-    /// 503: the store did not take it.
-    Unavailable,
-}
-
-impl DeliveryOutcome {
-    pub const ALL: [Self; 12] = [
-        Self::Promoted,
-        Self::Accepted,
-        Self::Duplicate,
-        Self::Nothing,
-        Self::Malformed,
-        Self::Stale,
-        Self::Replayed,
-        Self::Unknown,
-        Self::Unprocessable,
-        Self::Failed,
-        Self::Disagree,
-        Self::Unavailable,
-    ];
-
-    /// Whose limit at the edge such a delivery counts against: the endpoint's only where a copy of
-    /// an old message cannot get the same outcome.
-    pub fn charge(self) -> Charge {
-        match self {
-            Self::Promoted
-            | Self::Accepted
-            | Self::Nothing
-            | Self::Unprocessable
-            | Self::Failed => Charge::Endpoint,
-            Self::Duplicate
-            | Self::Malformed
-            | Self::Stale
-            | Self::Replayed
-            | Self::Unknown
-            | Self::Disagree
-            | Self::Unavailable => Charge::Source,
-        }
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Promoted => "promoted",
-            Self::Accepted => "accepted",
-            Self::Duplicate => "duplicate",
-            Self::Nothing => "nothing",
-            Self::Malformed => "malformed",
-            Self::Stale => "stale",
-            Self::Replayed => "replayed",
-            Self::Unknown => "unknown",
-            Self::Unprocessable => "unprocessable",
-            Self::Failed => "failed",
-            Self::Disagree => "disagree",
-            Self::Unavailable => "unavailable",
-        }
-    }
-}
-
-/// What happened to a promotion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PromotionOutcome {
-    Started,
-    Waiting,
-    TakenUpAgain,
-    Retried,
-    PullRequestOpen,
-    Merged,
-    Closed,
-    Done,
-    Failed,
-    Superseded,
-    Rejected,
-}
-
-impl PromotionOutcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Waiting => "waiting",
-            Self::TakenUpAgain => "taken_up_again",
-            Self::Retried => "retried",
-            Self::PullRequestOpen => "pull_request_open",
-            Self::Merged => "merged",
-            Self::Closed => "closed",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Superseded => "superseded",
-            Self::Rejected => "rejected",
-        }
-    }
-}
-
-/// A part of a promotion's life that is timed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// From the delivery's arrival until its intent is durable.
-    Accept,
-    /// From the intent until a worker takes it.
-    Queue,
-    /// The work in git.
-    Git,
-    /// The work on the forge.
-    Forge,
-    /// From the pull request until it is merged.
-    Merge,
-    /// From the intent until the promotion is final.
-    Total,
-}
-
-impl Phase {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::Queue => "queue",
-            Self::Git => "git",
-            Self::Forge => "forge",
-            Self::Merge => "merge",
-            Self::Total => "total",
-        }
-    }
-}
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// The registry and its families. A clone is the same metrics.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
-    registry: Arc<Registry>,
-    deliveries: Family<DeliveryLabels, Counter>,
-    promotions_total: Family<PromotionLabels, Counter>,
-    promotion_duration: Family<PhaseLabels, Histogram, fn() -> Histogram>,
-    promotions: Family<StateLabels, Gauge>,
-    queue_depth: Gauge,
-    forge_requests: Family<ForgeLabels, Counter>,
+    /// Locked while a page is made: its gauges belong together.
+    registry: Arc<Mutex<Registry>>,
+    deliveries: Series<DeliveryLabels, Counter>,
+    promotions_total: Series<PromotionLabels, Counter>,
+    promotion_duration: Series<PhaseLabels, Histogram>,
+    promotions: Series<StateLabels, Gauge>,
+    promotion_failed: Series<FailedLabels, Gauge>,
+    queue_depth: OptionalGauge,
+    forge_requests: Series<ForgeLabels, Counter>,
     store_commit: Histogram,
-    pipelines: Family<ValidLabels, Gauge>,
-    key_last_used: Family<KeyLabels, Gauge<f64, AtomicU64>>,
+    pipelines: Series<ValidLabels, Gauge>,
+    key_last_used: Series<KeyLabels, Seconds>,
+}
+
+/// What a page shows of things that are counted elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Pipelines that count as they are written.
+    pub valid: usize,
+    /// Pipelines and files with an error.
+    pub invalid: usize,
+    /// Destinations whose counters begin at 0 before anything happens.
+    pub destinations: Vec<Destination>,
+    /// `None` where the ledger could not be read: its gauges are missing from the page then.
+    pub ledger: Option<LedgerReading>,
+}
+
+/// An environment that is promoted to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub pipeline: PipelineKey,
+    pub environment: String,
+    /// [`StrategyKind::as_str`](lockgate_core::pipeline::StrategyKind::as_str), or `none`.
+    pub strategy: &'static str,
+}
+
+/// What the ledger says of the latest promotion of each destination.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerReading {
+    /// Name of a state → destinations whose latest promotion is in it. States that are left out
+    /// have none.
+    pub latest: Vec<(&'static str, u64)>,
+    /// The destinations whose latest promotion has failed.
+    pub failed: Vec<(PipelineKey, String, FailureReason)>,
+    /// Promotions that are due and wait for a worker.
+    pub queue_depth: u64,
 }
 
 impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("lockgate");
-        let deliveries = Family::<DeliveryLabels, Counter>::default();
+        let deliveries = Series::new(Counter::default);
         for outcome in DeliveryOutcome::ALL {
-            drop(deliveries.get_or_create(&DeliveryLabels { outcome: Name(outcome.as_str()) }));
+            deliveries.at(DeliveryLabels { outcome: Name(outcome.as_str()) });
         }
-        registry.register(
-            "deliveries",
-            "Deliveries that reached the sidecar, by what became of them",
-            deliveries.clone(),
-        );
-        let promotions_total = Family::default();
-        registry.register("promotions", "What happened to promotions", promotions_total.clone());
-        let promotion_duration = Family::new_with_constructor(long_histogram as fn() -> Histogram);
-        registry.register(
-            "promotion_duration_seconds",
-            "How long each phase of a promotion took",
-            promotion_duration.clone(),
-        );
-        let queue_depth = Gauge::default();
-        registry.register("queue_depth", "Promotions that wait for a worker", queue_depth.clone());
-        let forge_requests = Family::default();
-        registry.register(
-            "forge_requests",
-            "Requests to forges, by the status they were answered with",
-            forge_requests.clone(),
-        );
-        let store_commit = Histogram::new([
-            0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0,
-        ]);
-        registry.register(
-            "store_commit_duration_seconds",
-            "How long a durable commit of the store took",
-            store_commit.clone(),
-        );
-        let pipelines = Family::default();
-        registry.register(
-            "pipelines",
-            "Pipelines in the watched folder; not valid are those with an error",
-            pipelines.clone(),
-        );
-        let key_last_used = Family::default();
-        registry.register(
-            "key_last_used_timestamp_seconds",
-            "When a key last verified a delivery that was admitted",
-            key_last_used.clone(),
-        );
-        let promotions = Family::default();
-        registry.register("promotions", "Promotions in the store, by state", promotions.clone());
-        let registry = Arc::new(registry);
-        Self {
-            registry,
-            deliveries,
-            promotions_total,
-            promotion_duration,
-            promotions,
-            queue_depth,
-            forge_requests,
-            store_commit,
-            pipelines,
-            key_last_used,
-        }
+        let metrics = Self {
+            deliveries: register(
+                &mut registry,
+                "deliveries",
+                "Deliveries that reached the sidecar, by what became of them",
+                deliveries,
+            ),
+            promotions_total: register(
+                &mut registry,
+                "promotions",
+                "What happened to promotions",
+                Series::new(Counter::default),
+            ),
+            promotion_duration: register(
+                &mut registry,
+                "promotion_duration_seconds",
+                "How long each phase of a promotion took",
+                Series::new(long_histogram),
+            ),
+            promotions: register(
+                &mut registry,
+                "promotions",
+                "Destinations, by the state of their latest promotion",
+                Series::new(Gauge::default),
+            ),
+            promotion_failed: register(
+                &mut registry,
+                "promotion_failed",
+                "1 while the latest promotion into an environment is Failed",
+                Series::new(Gauge::default),
+            ),
+            queue_depth: register(
+                &mut registry,
+                "queue_depth",
+                "Promotions that are due and wait for a worker",
+                OptionalGauge::default(),
+            ),
+            forge_requests: register(
+                &mut registry,
+                "forge_requests",
+                "Requests to forges, by the status they were answered with; 0 is no answer",
+                Series::new(Counter::default),
+            ),
+            store_commit: register(
+                &mut registry,
+                "store_commit_duration_seconds",
+                "How long a durable commit of the store took",
+                short_histogram(),
+            ),
+            pipelines: register(
+                &mut registry,
+                "pipelines",
+                "Pipelines; not valid are those with an error, and files that cannot be read",
+                Series::new(Gauge::default),
+            ),
+            key_last_used: register(
+                &mut registry,
+                "key_last_used_timestamp_seconds",
+                "When a key last verified a delivery that was admitted",
+                Series::new(Seconds::default),
+            ),
+            registry: Arc::default(),
+        };
+        Self { registry: Arc::new(Mutex::new(registry)), ..metrics }
     }
 
     pub fn delivery(&self, outcome: DeliveryOutcome) {
-        self.deliveries.get_or_create(&DeliveryLabels { outcome: Name(outcome.as_str()) }).inc();
+        self.deliveries.at(DeliveryLabels { outcome: Name(outcome.as_str()) }).inc();
     }
 
     /// `environment` is the one that is promoted to; `strategy` is
-    /// [`Strategy::name`](lockgate_core::pipeline::Strategy::name).
+    /// [`StrategyKind::as_str`](lockgate_core::pipeline::StrategyKind::as_str), or `none`.
     pub fn promotion_outcome(
         &self,
         pipeline: &PipelineKey,
@@ -266,71 +179,90 @@ impl Metrics {
         strategy: &'static str,
         outcome: PromotionOutcome,
     ) {
-        let labels = PromotionLabels {
-            namespace: pipeline.namespace().to_owned(),
-            pipeline: pipeline.name().to_owned(),
-            environment: environment.to_owned(),
-            strategy: Name(strategy),
-            outcome: Name(outcome.as_str()),
-        };
-        self.promotions_total.get_or_create(&labels).inc();
+        self.outcome(Place::new(pipeline, environment), strategy, outcome).inc();
+    }
+
+    fn outcome(&self, to: Place, strategy: &'static str, outcome: PromotionOutcome) -> Counter {
+        let labels =
+            PromotionLabels { to, strategy: Name(strategy), outcome: Name(outcome.as_str()) };
+        self.promotions_total.at(labels)
     }
 
     pub fn phase(&self, pipeline: &PipelineKey, environment: &str, phase: Phase, took: Duration) {
-        let labels = PhaseLabels {
-            namespace: pipeline.namespace().to_owned(),
-            pipeline: pipeline.name().to_owned(),
-            environment: environment.to_owned(),
-            phase: Name(phase.as_str()),
-        };
-        self.promotion_duration.get_or_create(&labels).observe(took.as_secs_f64());
-    }
-
-    /// How many promotions are in a state; `state` is
-    /// [`State::name`](lockgate_core::promotion::State::name).
-    pub fn promotions_in(&self, state: &'static str, count: u64) {
-        self.promotions.get_or_create(&StateLabels { state: Name(state) }).set(gauge_value(count));
-    }
-
-    pub fn queue_depth(&self, waiting: usize) {
-        self.queue_depth.set(gauge_value(u64::try_from(waiting).unwrap_or(u64::MAX)));
+        let labels =
+            PhaseLabels { to: Place::new(pipeline, environment), phase: Name(phase.as_str()) };
+        self.promotion_duration.at(labels).observe(took.as_secs_f64());
     }
 
     pub fn forge_request(&self, forge: &'static str, operation: &'static str, code: u16) {
-        self.forge_requests
-            .get_or_create(&ForgeLabels { forge: Name(forge), operation: Name(operation), code })
-            .inc();
+        let labels = ForgeLabels { forge: Name(forge), operation: Name(operation), code };
+        self.forge_requests.at(labels).inc();
     }
 
     pub fn store_commit(&self, took: Duration) {
         self.store_commit.observe(took.as_secs_f64());
     }
 
-    pub fn pipelines(&self, valid: usize, invalid: usize) {
-        for (name, count) in [("true", valid), ("false", invalid)] {
-            let value = gauge_value(u64::try_from(count).unwrap_or(u64::MAX));
-            self.pipelines.get_or_create(&ValidLabels { valid: Name(name) }).set(value);
-        }
-    }
-
     /// A key verified a delivery that was admitted. `key` is the name of the data key in its
     /// Secret, never its bytes.
     pub fn key_used(&self, endpoint: &Endpoint, key: &str, at: Timestamp) {
-        let labels = KeyLabels {
-            namespace: endpoint.namespace().to_owned(),
-            pipeline: endpoint.pipeline().to_owned(),
-            environment: endpoint.environment().to_owned(),
-            key: key.to_owned(),
-        };
-        self.key_last_used.get_or_create(&labels).set(at.as_duration().as_secs_f64());
+        let from = Place::new(&endpoint.pipeline_key(), endpoint.environment());
+        let labels = KeyLabels { from, key: key.to_owned() };
+        self.key_last_used.at(labels).set(at.as_duration().as_secs_f64());
     }
 
-    /// The page that Prometheus reads (content type [`Metrics::CONTENT_TYPE`]).
-    pub fn text(&self) -> Result<String, fmt::Error> {
+    /// The page that Prometheus reads (content type [`Metrics::CONTENT_TYPE`]). `is_known` says
+    /// whether a Pipeline with this environment is loaded; the series of others go.
+    ///
+    /// # Errors
+    /// The library's own, which does not happen with a `String`.
+    pub fn page(
+        &self,
+        reading: &Reading,
+        is_known: impl Fn(&str, &str, &str) -> bool,
+    ) -> Result<String, fmt::Error> {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |place: &Place| is_known(&place.namespace, &place.pipeline, &place.environment);
+        self.promotions_total.retain(|labels| known(&labels.to));
+        self.promotion_duration.retain(|labels| known(&labels.to));
+        self.key_last_used.retain(|labels| known(&labels.from));
+        for destination in reading.destinations.iter().take(Self::DESTINATIONS) {
+            for outcome in PromotionOutcome::ALL {
+                let to = Place::new(&destination.pipeline, &destination.environment);
+                self.outcome(to, destination.strategy, outcome);
+            }
+        }
+        for (valid, count) in [("true", reading.valid), ("false", reading.invalid)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.pipelines.at(ValidLabels { valid: Name(valid) }).set(count);
+        }
+        self.show_ledger(reading.ledger.as_ref(), known);
         let mut text = String::new();
-        encode_registry(&mut text, &self.registry)?;
-        Ok(classic(&text))
+        encode_registry(&mut text, &registry)?;
+        Ok(text::classic(&text))
     }
+
+    fn show_ledger(&self, ledger: Option<&LedgerReading>, known: impl Fn(&Place) -> bool) {
+        self.promotions.retain(|_| false);
+        self.promotion_failed.retain(|_| false);
+        self.queue_depth.set(ledger.map(|ledger| gauge_value(ledger.queue_depth)));
+        let Some(ledger) = ledger else { return };
+        let zeros = State::NAMES.iter().map(|name| (*name, 0));
+        for (state, count) in zeros.chain(ledger.latest.iter().copied()) {
+            self.promotions.at(StateLabels { state: Name(state) }).set(gauge_value(count));
+        }
+        for (pipeline, environment, reason) in &ledger.failed {
+            let to = Place::new(pipeline, environment);
+            if known(&to) {
+                self.promotion_failed.at(FailedLabels { to, reason: Name(reason.as_str()) }).set(1);
+            }
+        }
+    }
+
+    /// Destinations whose counters are shown before their first promotion. Each has 11 of them; in
+    /// a larger installation the others' appear with their first promotion, so that the page stays
+    /// of a size that can be read every few seconds.
+    pub const DESTINATIONS: usize = 1_000;
 
     pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 }
@@ -341,32 +273,9 @@ impl Default for Metrics {
     }
 }
 
-impl fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Metrics")
-    }
-}
-
-/// OpenMetrics text → the classic format: a counter's family carries the `_total` of its samples.
-fn classic(open: &str) -> String {
-    let mut text = String::with_capacity(open.len());
-    let mut lines = open.lines().peekable();
-    while let Some(line) = lines.next() {
-        let help = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '));
-        match (help, lines.peek()) {
-            (Some((name, words)), Some(next)) if **next == format!("# TYPE {name} counter") => {
-                text.push_str(&format!(
-                    "# HELP {name}_total {words}\n# TYPE {name}_total counter\n"
-                ));
-                lines.next();
-            }
-            _ => {
-                text.push_str(line);
-                text.push('\n');
-            }
-        }
-    }
-    text
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 fn long_histogram() -> Histogram {
@@ -376,67 +285,10 @@ fn long_histogram() -> Histogram {
     ])
 }
 
-fn gauge_value(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+fn short_histogram() -> Histogram {
+    Histogram::new([0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0])
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        reason = "test code"
-    )]
-
-    use super::*;
-
-    #[test]
-    fn what_an_old_message_can_cause_counts_against_its_source() {
-        let endpoint: Vec<&str> = DeliveryOutcome::ALL
-            .into_iter()
-            .filter(|outcome| outcome.charge() == Charge::Endpoint)
-            .map(DeliveryOutcome::as_str)
-            .collect();
-        assert_eq!(endpoint, ["promoted", "accepted", "nothing", "unprocessable", "failed"]);
-    }
-
-    #[test]
-    fn the_page_has_every_family_under_its_contracted_name() {
-        let metrics = Metrics::new();
-        let pipeline: PipelineKey = "team/podinfo".parse().unwrap();
-        metrics.delivery(DeliveryOutcome::Accepted);
-        metrics.promotion_outcome(&pipeline, "prod", "git", PromotionOutcome::Done);
-        metrics.phase(&pipeline, "prod", Phase::Git, Duration::from_millis(30));
-        metrics.promotions_in("Pending", 3);
-        metrics.queue_depth(2);
-        metrics.forge_request("github", "create", 201);
-        metrics.store_commit(Duration::from_micros(300));
-        metrics.pipelines(1, 0);
-        metrics.key_used(
-            &pipeline.endpoint("dev").unwrap(),
-            "hmac-key",
-            Timestamp::from_second(1_700_000_000).unwrap(),
-        );
-        let text = metrics.text().unwrap();
-        for line in [
-            "# TYPE lockgate_deliveries_total counter",
-            "lockgate_deliveries_total{outcome=\"accepted\"} 1",
-            "lockgate_deliveries_total{outcome=\"disagree\"} 0",
-            "# TYPE lockgate_promotions_total counter",
-            "lockgate_promotions_total{namespace=\"team\",pipeline=\"podinfo\",environment=\"prod\",strategy=\"git\",outcome=\"done\"} 1",
-            "lockgate_promotion_duration_seconds_count{namespace=\"team\",pipeline=\"podinfo\",environment=\"prod\",phase=\"git\"} 1",
-            "# TYPE lockgate_promotions gauge",
-            "lockgate_promotions{state=\"Pending\"} 3",
-            "lockgate_queue_depth 2",
-            "lockgate_forge_requests_total{forge=\"github\",operation=\"create\",code=\"201\"} 1",
-            "lockgate_store_commit_duration_seconds_count 1",
-            "lockgate_pipelines{valid=\"true\"} 1",
-            "lockgate_key_last_used_timestamp_seconds{namespace=\"team\",pipeline=\"podinfo\",environment=\"dev\",key=\"hmac-key\"} 1700000000.0",
-        ] {
-            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
-        }
-        assert!(!text.contains("# EOF"));
-    }
+fn gauge_value(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -21,7 +21,7 @@ fn notifying(name: &str) -> Pipeline {
 
 /// How many keys the metrics page shows as used.
 fn used_keys(world: &World) -> usize {
-    let page = world.metrics.text().unwrap();
+    let page = world.page();
     page.lines()
         .filter(|line| line.starts_with("lockgate_key_last_used_timestamp_seconds{"))
         .count()

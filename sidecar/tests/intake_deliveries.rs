@@ -26,7 +26,7 @@ fn notifying() -> Pipeline {
 }
 
 fn counted(world: &World, outcome: &str) -> bool {
-    world.metrics.text().unwrap().lines().any(|line| {
+    world.page().lines().any(|line| {
         line.starts_with(&format!("lockgate_deliveries_total{{outcome=\"{outcome}\"}}"))
             && !line.ends_with(" 0")
     })

@@ -16,10 +16,13 @@ use std::time::Duration;
 
 use documents::{Document, quoted};
 use lockgate::config::{Config, KEYS};
-use lockgate::metrics::{DeliveryOutcome, Metrics, Phase, PromotionOutcome};
+use lockgate::metrics::{
+    DeliveryOutcome, LedgerReading, Metrics, Phase, PromotionOutcome, Reading,
+};
 use lockgate_core::decide::NothingReason;
 use lockgate_core::promotion::FailureReason;
 use lockgate_edge::Outcome;
+use lockgate_edge::endpoint::PipelineKey;
 
 fn sidecar() -> Document {
     Document::open("sidecar/README.md")
@@ -64,14 +67,15 @@ fn an_empty_configuration_takes_every_default() {
 fn the_sidecars_metrics_are_the_ones_that_are_documented() {
     // A family is on the page from its first sample on.
     let metrics = Metrics::new();
-    let pipeline = "team/podinfo".parse().unwrap();
+    let pipeline: PipelineKey = "team/podinfo".parse().unwrap();
     metrics.promotion_outcome(&pipeline, "prod", "git", PromotionOutcome::Done);
     metrics.phase(&pipeline, "prod", Phase::Git, Duration::ZERO);
-    metrics.promotions_in("Pending", 0);
-    metrics.pipelines(1, 0);
     metrics.forge_request("gitea", "find", 200);
     metrics.key_used(&pipeline.endpoint("dev").unwrap(), "hmac-key", jiff::Timestamp::UNIX_EPOCH);
-    let page = metrics.text().unwrap();
+    let failed = vec![(pipeline, "prod".to_owned(), FailureReason::TimedOut)];
+    let ledger = Some(LedgerReading { failed, ..LedgerReading::default() });
+    let reading = Reading { ledger, ..Reading::default() };
+    let page = metrics.page(&reading, |_, _, _| true).unwrap();
     let family = |name: &str| name.trim_end_matches("_total").to_owned();
     let families: BTreeSet<String> = page
         .lines()

@@ -5,6 +5,7 @@
 //! Errors are RFC 9457 documents.
 
 mod api;
+mod metrics;
 mod probes;
 
 use std::{io, sync::Arc, time::Duration};
@@ -32,7 +33,8 @@ use tower::ServiceExt;
 
 pub use self::{
     api::{ApiState, api},
-    probes::{Health, Stage, health, metrics},
+    metrics::metrics,
+    probes::{Health, Stage, health},
 };
 
 /// Serves until `stop` says so (or its sender is gone), then lets running requests finish for a

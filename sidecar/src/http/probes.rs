@@ -1,19 +1,19 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! `/healthz` and `/readyz`.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde_json::json;
 use tokio::{sync::watch, time};
 
-use super::{method_not_allowed, not_found, problem};
-use crate::{metrics::Metrics, pipelines::Catalog, store::Store};
+use super::{method_not_allowed, not_found};
+use crate::store::Store;
 
 /// Where the process is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,43 +60,6 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({"ready": ready, "checks": {"store": store, "sockets": stage, "pipelines": "loaded"}});
     (status, axum::Json(body)).into_response()
-}
-
-/// What the metrics page shows beside what was counted.
-#[derive(Clone)]
-struct Page {
-    metrics: Metrics,
-    catalog: Catalog,
-    store: Store,
-}
-
-/// `/metrics`. The gauges are read from their sources for each page.
-pub fn metrics(metrics: Metrics, catalog: Catalog, store: Store) -> Router {
-    Router::new()
-        .route("/metrics", get(page))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Page { metrics, catalog, store })
-}
-
-async fn page(State(page): State<Page>) -> Response {
-    let snapshot = page.catalog.snapshot();
-    page.metrics.pipelines(snapshot.pipelines().count(), snapshot.broken());
-    match page.store.counts().await {
-        Ok(counts) => {
-            counts.into_iter().for_each(|(state, count)| page.metrics.promotions_in(state, count))
-        }
-        Err(error) => tracing::warn!(%error, "the promotions could not be counted"),
-    }
-    match page.metrics.text() {
-        Ok(text) => ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response(),
-        Err(_) => problem(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Metrics",
-            "the metrics could not be written",
-        )
-        .into_response(),
-    }
 }
 
 /// A store that needs longer for an empty transaction would not answer a delivery in time either.

@@ -132,7 +132,7 @@ impl Store {
         self.read(move |connection| events_after(connection, seq, limit)).await
     }
 
-    /// How many promotions are in each state; every state has a number.
+    /// How many destinations have their latest promotion in each state; every state has a number.
     ///
     /// # Errors
     /// What SQLite says.
@@ -298,7 +298,12 @@ fn counts(connection: &Connection) -> Result<BTreeMap<&'static str, u64>, StoreE
     let mut found: BTreeMap<&'static str, u64> =
         State::NAMES.into_iter().map(|name| (name, 0)).collect();
     let mut query =
-        connection.prepare_cached("SELECT state, COUNT(*) FROM promotions GROUP BY state")?;
+        connection.prepare_cached(
+            "SELECT state, COUNT(*) FROM promotions AS one WHERE NOT EXISTS
+             (SELECT 1 FROM promotions AS newer WHERE newer.namespace = one.namespace AND newer.pipeline = one.pipeline
+              AND newer.environment = one.environment AND newer.target = one.target AND newer.seq > one.seq)
+             GROUP BY state",
+        )?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let (name, count): (String, i64) = (row.get(0)?, row.get(1)?);

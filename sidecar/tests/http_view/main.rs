@@ -8,6 +8,7 @@
 )]
 
 mod lists;
+mod metrics;
 mod probes;
 
 use axum::{

@@ -1,4 +1,4 @@
-//! The probes, the metrics page, and a listener from its first connection to its end.
+//! The probes, and a listener from its first connection to its end.
 
 use std::{
     io::{Read, Write},
@@ -7,14 +7,11 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use lockgate::{
-    http::{self, Health, Stage},
-    metrics::Metrics,
-};
+use lockgate::http::{self, Health, Stage};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{catalog, get, world};
+use crate::{get, world};
 
 #[tokio::test]
 async fn ready_means_serving_and_a_store_that_writes() {
@@ -33,25 +30,6 @@ async fn ready_means_serving_and_a_store_that_writes() {
         StatusCode::OK,
         "a process that stops is not to be killed"
     );
-}
-
-#[tokio::test]
-async fn the_metrics_page_counts_promotions_and_pipelines() {
-    let world = world().await;
-    let page = http::metrics(Metrics::new(), catalog(), world.store.clone());
-    let (status, kind, text) = get(&page, "/metrics").await;
-    assert_eq!(
-        (status, kind.as_str()),
-        (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8")
-    );
-    let text = text.as_str().unwrap();
-    for line in [
-        "lockgate_promotions{state=\"WaitingApproval\"} 5",
-        "lockgate_promotions{state=\"Failed\"} 0",
-        "lockgate_pipelines{valid=\"true\"} 3",
-    ] {
-        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

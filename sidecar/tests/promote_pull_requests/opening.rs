@@ -198,7 +198,7 @@ async fn a_hundred_pipelines_in_one_repository_are_promoted_at_once() {
     );
     assert_eq!((forge.pulls().len(), forge.open().len()), (100, 100));
     assert_eq!(forge.calls().iter().filter(|call| **call == "create").count(), 100);
-    let text = world.metrics.text().unwrap();
+    let text = world.page();
     assert!(!text.contains("outcome=\"retried\""), "no race is lost");
     for name in &names {
         assert_eq!(

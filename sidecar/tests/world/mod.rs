@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lockgate::intake::{self, Delivery, Intake};
-use lockgate::metrics::Metrics;
+use lockgate::metrics::{Metrics, Reading};
 use lockgate::pipelines::Catalog;
 use lockgate::promote::{self, Poll, Scheduler};
 use lockgate::store::{PromotionFilter, Store, StoreError};
@@ -358,10 +358,15 @@ impl World {
         until(&format!("{id}: {what}"), look).await
     }
 
+    /// What was counted, as the metrics page shows it.
+    pub fn page(&self) -> String {
+        self.metrics.page(&Reading::default(), |_, _, _| true).unwrap()
+    }
+
     /// Waits until the metrics hold the text: what is stored is seen a moment before it is counted.
     pub async fn until_counted(&self, text: &str) {
         let look = async || {
-            let metrics = self.metrics.text().unwrap();
+            let metrics = self.page();
             if metrics.contains(text) { Ok(()) } else { Err(metrics) }
         };
         until(text, look).await;
