@@ -1,7 +1,10 @@
 //! Revision and version: what an event reports, and what is written for it.
 //!
 //! The revision is the identity of what is promoted and is never changed. The version is derived
-//! from it by [`version_of`] alone.
+//! from it by [`version_of`] alone, and each field takes its part of the version
+//! ([`Version::written`]).
+
+mod version;
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -9,16 +12,20 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A revision as Flux reports it, such as `6.5.4+0cc9a8446c95`, `v1.4.2@sha256:…` or `main@sha1:…`.
+pub use version::{NoHash, Version, version_of};
+
+/// A revision as Flux reports it, such as `6.5.4+0cc9a8446c95`, `v1.4.2@sha256:…` or
+/// `feature/#12@sha1:…`.
 ///
-/// 1 to 253 characters of `[A-Za-z0-9._+:/@-]`: what Flux can produce, and nothing that needs
-/// escaping in YAML, a title or a log.
+/// 1 to 253 characters, each of which git allows in a ref, or a colon. So there is no white space
+/// and no control character, but there may be quotes, brackets and letters of any script: escape a
+/// revision wherever it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Revision(String);
 
 impl Revision {
-    /// The longest revision.
+    /// The longest revision, in characters.
     pub const MAX_LENGTH: usize = 253;
 
     /// Checks length and characters.
@@ -35,8 +42,9 @@ impl Revision {
         {
             return Err(RevisionError::Character { character, position });
         }
-        if text.len() > Self::MAX_LENGTH {
-            return Err(RevisionError::TooLong { length: text.len() });
+        let length = text.chars().count();
+        if length > Self::MAX_LENGTH {
+            return Err(RevisionError::TooLong { length });
         }
         Ok(Self(text.to_owned()))
     }
@@ -47,16 +55,12 @@ impl Revision {
         &self.0
     }
 
-    /// The order of two revisions where both are semantic versions (a leading `v` and an artifact's
-    /// digest do not matter, nor does build metadata), else `None`.
+    /// The order of two revisions where both are semantic versions, else `None`. Neither a leading
+    /// `v` nor `refs/tags/`, build metadata or the hash behind `@` matters: git's tags
+    /// (`v1.3.0@sha1:…`) order like charts.
     #[must_use]
     pub fn semver_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.semver()?.cmp_precedence(&other.semver()?))
-    }
-
-    fn semver(&self) -> Option<semver::Version> {
-        let tag = self.0.split_once("@sha256:").map_or(self.0.as_str(), |(tag, _)| tag);
-        semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
+        Some(semver_of(&self.0)?.cmp_precedence(&semver_of(&other.0)?))
     }
 }
 
@@ -86,87 +90,18 @@ impl From<Revision> for String {
     }
 }
 
-/// What is written into a manifest, a title and a commit: a part of a [`Revision`], so of the same
-/// characters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Version(String);
-
-impl Version {
-    /// Checks a version that was stored or typed: the rule of [`Revision::new`].
-    ///
-    /// # Errors
-    /// Those of [`Revision::new`].
-    pub fn new(text: &str) -> Result<Self, RevisionError> {
-        Revision::new(text).map(|revision| Self(revision.0))
-    }
-
-    /// The text to write.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// The semantic version in a tag, a chart's version or a revision, without `refs/tags/`, a leading
+/// `v` and an artifact's or commit's hash.
+fn semver_of(text: &str) -> Option<semver::Version> {
+    let name = text.split_once('@').map_or(text, |(name, _)| name);
+    let tag = name.strip_prefix("refs/tags/").unwrap_or(name);
+    semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
 }
 
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for Version {
-    type Error = RevisionError;
-    fn try_from(text: String) -> Result<Self, RevisionError> {
-        Self::new(&text)
-    }
-}
-
-impl From<Version> for String {
-    fn from(version: Version) -> Self {
-        version.0
-    }
-}
-
-/// The version of a revision.
-///
-/// - `6.5.4+0cc9a8446c95` with an `oci_digest` of `sha256:0cc9a8446c95…` → `6.5.4`: Flux added the
-///   suffix, and a tag cannot hold it;
-/// - `<tag>@sha256:…` → `<tag>`; `<ref>@sha1:<hex>` → `<hex>`;
-/// - anything else verbatim.
-#[must_use]
-pub fn version_of(revision: &Revision, oci_digest: Option<&str>) -> Version {
-    let text = revision.as_str();
-    Version(
-        without_digest_suffix(text, oci_digest)
-            .or_else(|| tag_of(text))
-            .or_else(|| commit_of(text))
-            .unwrap_or(text)
-            .to_owned(),
-    )
-}
-
-fn without_digest_suffix<'a>(text: &'a str, oci_digest: Option<&str>) -> Option<&'a str> {
-    let (_, digest) = oci_digest?.split_once(':')?;
-    let (version, suffix) = text.rsplit_once('+')?;
-    (!version.is_empty() && is_hex(suffix) && digest.starts_with(suffix)).then_some(version)
-}
-
-fn tag_of(text: &str) -> Option<&str> {
-    let (tag, _) = text.split_once("@sha256:")?;
-    (!tag.is_empty()).then_some(tag)
-}
-
-fn commit_of(text: &str) -> Option<&str> {
-    let (reference, commit) = text.rsplit_once("@sha1:")?;
-    (!reference.is_empty() && is_hex(commit)).then_some(commit)
-}
-
-fn is_hex(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
+/// Whether git allows a character in a ref. The colon, which it does not allow, is part of Flux's
+/// own form. Source: git-check-ref-format.
 fn is_revision_character(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | ':' | '/' | '@' | '-')
+    !c.is_control() && !matches!(c, ' ' | '~' | '^' | '?' | '*' | '[' | '\\')
 }
 
 /// Why there is no usable revision. All of them are the sender's fault (422).
@@ -183,9 +118,10 @@ pub enum RevisionError {
         /// API group of the involved object.
         group: String,
     },
-    /// A character outside `[A-Za-z0-9._+:/@-]`.
+    /// A character that git allows in no ref.
     #[error(
-        "revision has {character:?} at byte {position}, expected only letters, digits and . _ + : / @ -"
+        "revision has {character:?} at byte {position}, expected only what git allows in a ref: no \
+         white space, no control character, none of ~ ^ ? * [ \\"
     )]
     Character {
         /// The first such character.
@@ -193,10 +129,10 @@ pub enum RevisionError {
         /// Where it begins, in bytes from 0.
         position: usize,
     },
-    /// Longer than [`Revision::MAX_LENGTH`].
+    /// Longer than [`Revision::MAX_LENGTH`] characters.
     #[error("revision has {length} characters, expected at most 253")]
     TooLong {
-        /// Its length.
+        /// In characters.
         length: usize,
     },
 }
@@ -214,68 +150,4 @@ impl RevisionError {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "test code")]
-    use super::*;
-
-    fn version(revision: &str, digest: Option<&str>) -> String {
-        version_of(&Revision::new(revision).unwrap(), digest).to_string()
-    }
-
-    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
-    #[cfg_attr(not(target_arch = "wasm32"), test)]
-    fn a_version_is_what_can_be_written_for_a_revision() {
-        let digest =
-            Some("sha256:0cc9a8446c95009ef382f5eade883a67c257f77d50f84e78ecef2aac9428d1e5");
-        for (revision, digest, expected) in [
-            ("6.5.4+0cc9a8446c95", digest, "6.5.4"),
-            ("6.5.4+0cc9a8446c96", digest, "6.5.4+0cc9a8446c96"),
-            ("6.5.4+0cc9a8446c95", None, "6.5.4+0cc9a8446c95"),
-            ("6.5.4+build.7", digest, "6.5.4+build.7"),
-            ("6.5.4+", digest, "6.5.4+"),
-            ("6.7.0", digest, "6.7.0"),
-            ("v1.4.2@sha256:3b6f2cf0a5f6", None, "v1.4.2"),
-            ("@sha256:3b6f", None, "@sha256:3b6f"),
-            ("main@sha1:7d1b2c3f4e5a", None, "7d1b2c3f4e5a"),
-            ("feature/x@sha1:7d1b", None, "7d1b"),
-            ("main@sha1:xyz", None, "main@sha1:xyz"),
-            ("main/7d1b2c3f", None, "main/7d1b2c3f"),
-        ] {
-            assert_eq!(version(revision, digest), expected, "{revision}");
-        }
-    }
-
-    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
-    #[cfg_attr(not(target_arch = "wasm32"), test)]
-    fn a_revision_holds_only_harmless_characters_and_is_bounded() {
-        assert_eq!(Revision::new(""), Err(RevisionError::Missing));
-        assert_eq!(
-            Revision::new("1.0\n"),
-            Err(RevisionError::Character { character: '\n', position: 3 })
-        );
-        assert_eq!(
-            Revision::new("1.0\""),
-            Err(RevisionError::Character { character: '"', position: 3 })
-        );
-        assert_eq!(
-            Revision::new("ä"),
-            Err(RevisionError::Character { character: 'ä', position: 0 })
-        );
-        assert!(Revision::new(&"a".repeat(253)).is_ok());
-        assert_eq!(Revision::new(&"a".repeat(254)), Err(RevisionError::TooLong { length: 254 }));
-        assert!(serde_json::from_str::<Revision>("\"a b\"").is_err());
-    }
-
-    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
-    #[cfg_attr(not(target_arch = "wasm32"), test)]
-    fn semantic_versions_are_ordered_and_others_are_not() {
-        let cmp =
-            |a: &str, b: &str| Revision::new(a).unwrap().semver_cmp(&Revision::new(b).unwrap());
-        assert_eq!(cmp("1.9.0", "1.10.0"), Some(Ordering::Less));
-        assert_eq!(cmp("1.10.0-rc.1", "1.10.0"), Some(Ordering::Less));
-        assert_eq!(cmp("v1.4.2@sha256:aa", "v1.4.1@sha256:bb"), Some(Ordering::Greater));
-        assert_eq!(cmp("1.0.0+aaaa", "1.0.0+bbbb"), Some(Ordering::Equal));
-        assert_eq!(cmp("main@sha1:aa", "1.0.0"), None);
-        assert_eq!(cmp("1.0", "1.0.0"), None);
-    }
-}
+mod tests;

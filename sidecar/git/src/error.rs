@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use crate::mirror::CommitId;
+use crate::commit_id::CommitId;
 
 /// A failed git operation.
 ///

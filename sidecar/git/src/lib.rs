@@ -15,17 +15,21 @@
 //! This crate knows no forge and no Pipeline: which branch, which marker and which message are its
 //! caller's business.
 
+mod commit_id;
 mod error;
 pub mod markers;
 mod mirror;
 mod remote;
+mod signing;
 mod transport;
 mod url;
 
+pub use crate::commit_id::CommitId;
 pub use crate::error::GitError;
 pub use crate::markers::{ImagePart, Marker};
-pub use crate::mirror::commit::{Commit, CommitMeta, CommitOutcome, FileChange, SigningKey};
-pub use crate::mirror::index::{Occurrence, Search, Skipped};
-pub use crate::mirror::{Ahead, Branches, CommitId, LARGEST_OBJECT, Mirror, Tips};
+pub use crate::mirror::commit::{Commit, CommitMeta, CommitOutcome, FileChange};
+pub use crate::mirror::index::{Occurrence, Overlooked, Search, Skipped};
+pub use crate::mirror::{Ahead, Branches, LARGEST_OBJECT, Mirror, Tips};
 pub use crate::remote::{Credentials, Remote};
+pub use crate::signing::SigningKey;
 pub use crate::url::{AddressPolicy, RemoteUrl, UrlError};

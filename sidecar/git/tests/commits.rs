@@ -14,7 +14,7 @@ use std::fs;
 use std::process::Command;
 
 use lockgate_git::{CommitOutcome, GitError, ImagePart, Marker, SigningKey};
-use support::{MARKER, Repo, git, marker, meta};
+use support::{MARKER, Repo, git, marker, meta, version};
 
 fn manifest(version: &str) -> String {
     format!("version: {version} {MARKER}\n")
@@ -37,9 +37,9 @@ fn commits_are_signed_so_that_git_verifies_them() {
     let tips = mirror.fetch(&remote, "main", None).unwrap();
     let search = mirror.find(&tips.base, &[marker()]).unwrap();
     let mut meta = meta("Promote\n\nLockgate-Promotion: 1");
-    meta.signing_key = SigningKey::parse(&key.to_string_lossy());
+    meta.signing_key = Some(SigningKey::Ssh(key));
     let CommitOutcome::Created(commit) =
-        mirror.commit(&tips.base, &search, "2.0.0", &meta).unwrap()
+        mirror.commit(&tips.base, &search, &version("2.0.0"), &meta).unwrap()
     else {
         panic!("unchanged");
     };
@@ -48,8 +48,8 @@ fn commits_are_signed_so_that_git_verifies_them() {
     git(&repo.origin(), &["-c", &setting, "verify-commit", "p"]);
     repo.fsck();
 
-    meta.signing_key = SigningKey::parse("/no/such/key");
-    let error = mirror.commit(&tips.base, &search, "2.0.0", &meta).unwrap_err();
+    meta.signing_key = Some(SigningKey::Ssh("/no/such/key".into()));
+    let error = mirror.commit(&tips.base, &search, &version("2.0.0"), &meta).unwrap_err();
     assert!(matches!(error, GitError::SigningFailed { .. }) && !error.is_passing(), "{error:?}");
 }
 
@@ -63,7 +63,7 @@ fn names_cannot_break_out_of_the_commit() {
     meta.author_name = " Eve <x>\nparent 1 ".to_owned();
     meta.author_email = "a>b\n".to_owned();
     let CommitOutcome::Created(commit) =
-        mirror.commit(&tips.base, &search, "2.0.0", &meta).unwrap()
+        mirror.commit(&tips.base, &search, &version("2.0.0"), &meta).unwrap()
     else {
         panic!("unchanged");
     };
@@ -92,7 +92,7 @@ fn image_policies_are_written_too() {
     let search = mirror.find(&tips.base, &markers).unwrap();
     assert_eq!(search.found.len(), 3);
     let CommitOutcome::Created(commit) =
-        mirror.commit(&tips.base, &search, "v2", &meta("x")).unwrap()
+        mirror.commit(&tips.base, &search, &version("v2"), &meta("x")).unwrap()
     else {
         panic!("unchanged");
     };

@@ -1,10 +1,13 @@
 //! Which scalar a marker belongs to.
 
+use std::ops::Range;
+
 use granit_parser::ScalarStyle;
 use memchr::memmem;
 
-use super::Marker;
-use super::document::{Comment, Document, Kind, Node, Role, Tag};
+use super::document::{Document, Kind, Node, NotYaml, Role, Tag};
+use super::mention::Wanted;
+use super::{KEYS, Marker, sops};
 
 /// What [`scan`] found in one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub struct Scan {
     pub found: Vec<Found>,
     /// Markers that stand where nothing can be edited.
     pub passed_over: Vec<PassedOver>,
+    /// Markers that are switched off: they stand in a line that is a comment as a whole.
+    pub switched_off: Vec<PassedOver>,
 }
 
 /// A scalar that belongs to a marker.
@@ -22,7 +27,10 @@ pub struct Found {
     pub marker: Marker,
     /// Line of the scalar (of its end, where it has several), from 1.
     pub line: usize,
-    /// The scalar's value.
+    /// The field that holds the scalar, or the list that it is part of. `None`: a document that is
+    /// nothing else.
+    pub key: Option<String>,
+    /// The scalar's value; empty for a field without one.
     pub old: String,
     /// The scalar's place in the list of events of the document.
     pub(super) event: usize,
@@ -37,17 +45,16 @@ pub struct PassedOver {
     pub reason: String,
 }
 
-/// Finds the scalars that belong to `markers` in one file.
+/// Finds the scalars that belong to markers in one file. The time is that of reading the file,
+/// whatever the number of markers.
 #[must_use]
-pub fn scan(text: &[u8], markers: &[Marker]) -> Scan {
-    let wanted: Vec<Wanted> =
-        markers.iter().map(Wanted::new).filter(|wanted| wanted.is_in(text)).collect();
+pub fn scan(text: &[u8], wanted: &Wanted) -> Scan {
     let mut scan = Scan::default();
-    if wanted.is_empty() {
+    if !wanted.is_mentioned(text) {
         return scan;
     }
-    let document = match std::str::from_utf8(text) {
-        Ok(text) => Document::parse(text),
+    let text = match std::str::from_utf8(text) {
+        Ok(text) => text,
         Err(error) => {
             let line = text
                 .get(..error.valid_up_to())
@@ -56,54 +63,41 @@ pub fn scan(text: &[u8], markers: &[Marker]) -> Scan {
             return scan;
         }
     };
-    let document = match document {
+    let document = match Document::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            scan.pass_over(
-                error.line.saturating_sub(1),
-                &format!("the file is not YAML: {}", error.reason),
-            );
+            scan.pass_over(error.line.saturating_sub(1), &not_yaml(text, &error));
             return scan;
         }
     };
     for comment in &document.comments {
-        bind_comment(&document, comment, &wanted, &mut scan);
+        let words = document.slice(comment.clone());
+        if KEYS.iter().any(|key| words.contains(key)) {
+            bind_comment(&document, comment, words, wanted, &mut scan);
+        }
     }
-    for wanted in &wanted {
-        report_markers_in_strings(&document, wanted, &mut scan);
-    }
+    report_markers_in_strings(&document, wanted, &mut scan);
     scan.found.sort_by_key(|found| found.event);
     scan.drop_contradictions();
+    scan.drop_encrypted(&document);
     scan.passed_over.sort_by_key(|passed| passed.line);
     scan
 }
 
-/// A marker with the texts to look for.
-struct Wanted<'m> {
-    marker: &'m Marker,
-    value: String,
-}
-
-impl<'m> Wanted<'m> {
-    fn new(marker: &'m Marker) -> Self {
-        Self { marker, value: marker.value() }
-    }
-
-    /// A cheap test; JSON may write the value with escapes, hence a backslash counts too.
-    fn is_in(&self, text: &[u8]) -> bool {
-        memmem::find(text, self.marker.key().as_bytes()).is_some()
-            && (memmem::find(text, self.value.as_bytes()).is_some() || text.contains(&b'\\'))
-    }
-
-    /// Whether a comment that is no marker looks as if it was meant to be this one.
-    fn is_meant_by(&self, text: &str) -> bool {
-        let is_end = |c: char| !(c.is_ascii_alphanumeric() || "._-:/".contains(c));
-        text.contains(self.marker.key())
-            && text.match_indices(&self.value).any(|(at, _)| {
-                let before = text.get(..at).and_then(|t| t.chars().next_back());
-                let after = text.get(at + self.value.len()..).and_then(|t| t.chars().next());
-                before.is_none_or(is_end) && after.is_none_or(is_end)
-            })
+fn not_yaml(text: &str, error: &NotYaml) -> String {
+    // The parser stumbles over a template at its line, or behind one that is a line by itself.
+    let is_template = |(index, line): (usize, &str)| {
+        let stumbled = index + 1 == error.line;
+        ["{{", "{%"]
+            .iter()
+            .any(|mark| line.trim_start().starts_with(mark) || (stumbled && line.contains(mark)))
+    };
+    if text.lines().enumerate().any(is_template) {
+        "the file is a template and not YAML: mark a value in a file that a template reads, such \
+         as values.yaml"
+            .to_owned()
+    } else {
+        format!("the file is not YAML: {}", error.reason)
     }
 }
 
@@ -131,103 +125,144 @@ impl Scan {
         }
         self.found = kept;
     }
+
+    /// Values that an edit would make undecryptable.
+    fn drop_encrypted(&mut self, document: &Document<'_>) {
+        if self.found.is_empty() {
+            return;
+        }
+        let covered = sops::refuses(document);
+        for found in std::mem::take(&mut self.found) {
+            match covered {
+                Some(reason) => self.pass_over(found.line - 1, reason),
+                None if sops::is_encrypted(&found.old) => {
+                    self.pass_over(found.line - 1, "the value is encrypted by SOPS");
+                }
+                None => self.found.push(found),
+            }
+        }
+    }
 }
 
 fn bind_comment(
     document: &Document<'_>,
-    comment: &Comment,
-    wanted: &[Wanted<'_>],
+    comment: &Range<usize>,
+    words: &str,
+    wanted: &Wanted,
     scan: &mut Scan,
 ) {
-    let line = document.line_of(comment.range.start);
-    let json = comment.text.trim_start_matches('#').trim();
+    let line = document.line_of(comment.start);
+    let json = words.trim_start_matches('#').trim();
     let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json).ok();
-    for wanted in wanted {
-        let Some(object) = &object else {
-            if wanted.is_meant_by(&comment.text) {
-                scan.pass_over(
-                    line,
-                    "the comment must hold the JSON object of the marker and nothing else",
-                );
+    let Some(object) = object else {
+        if let Some(marker) = wanted.meant_by(words) {
+            if is_alone(document, comment, line) && json.contains('#') {
+                scan.switch_off(line, marker);
+            } else {
+                scan.pass_over(line, &malformed(json, marker));
             }
-            continue;
-        };
-        if object.get(wanted.marker.key()).and_then(serde_json::Value::as_str)
-            != Some(&wanted.value)
-        {
-            continue;
         }
+        return;
+    };
+    for key in KEYS {
+        let value = object.get(key).and_then(serde_json::Value::as_str);
+        let Some(marker) = value.and_then(|value| wanted.get(key, value)) else { continue };
         match target(document, comment, line).and_then(|node| editable(document, node)) {
             Ok((node, old)) => scan.found.push(Found {
-                marker: wanted.marker.clone(),
+                marker: marker.clone(),
                 line: document.line_of(node.range.end.saturating_sub(1).max(node.range.start)) + 1,
+                key: document.field_of(node).map(str::to_owned),
                 old: old.to_owned(),
                 event: node.event,
             }),
+            Err(NOTHING_BELOW) if precedes_commented_field(document, line) => {
+                scan.switch_off(line, marker);
+            }
             Err(reason) => scan.pass_over(line, reason),
         }
     }
 }
 
-/// The node a comment belongs to, or why there is none.
-fn target<'d>(
-    document: &'d Document<'_>,
-    comment: &Comment,
-    line: usize,
-) -> Result<&'d Node, &'static str> {
+impl Scan {
+    fn switch_off(&mut self, line_from_0: usize, marker: &Marker) {
+        let reason = format!("{marker} is switched off: its line is a comment");
+        self.switched_off.push(PassedOver { line: line_from_0 + 1, reason });
+    }
+}
+
+/// What is wrong with a comment that was meant to be this marker.
+fn malformed(json: &str, marker: &Marker) -> String {
+    if json.starts_with('{') && json.ends_with('}') && json.contains('\'') {
+        format!("JSON takes double quotes: the comment must be {marker}")
+    } else {
+        format!("the comment must hold the JSON object of the marker and nothing else: {marker}")
+    }
+}
+
+/// Whether nothing precedes the comment on its line.
+fn is_alone(document: &Document<'_>, comment: &Range<usize>, line: usize) -> bool {
     let start = document.line(line).map_or(0, |line| line.start);
-    let before = document.slice(start..comment.range.start).trim_start_matches('\u{feff}');
-    if before.trim().is_empty() {
+    let before = document.slice(start..comment.start).trim_start_matches('\u{feff}');
+    before.trim().is_empty()
+}
+
+/// Whether the line below is a field in a comment: `# version: 1.0.0`.
+fn precedes_commented_field(document: &Document<'_>, line: usize) -> bool {
+    let below = document.line(line + 1).map_or("", |range| document.slice(range)).trim_start();
+    let Some(field) = below.strip_prefix('#') else { return false };
+    let field = field.trim_start_matches(['#', ' ', '\t']);
+    let field = field.strip_prefix("- ").map_or(field, str::trim_start);
+    match field.split_once(':') {
+        Some((key, rest)) => {
+            let is_key = |c: char| c.is_alphanumeric() || "._-/\"'".contains(c);
+            !key.is_empty() && key.chars().all(is_key) && (rest.is_empty() || rest.starts_with(' '))
+        }
+        None => false,
+    }
+}
+
+/// The node a comment belongs to, or why there is none.
+fn target<'d, 't>(
+    document: &'d Document<'t>,
+    comment: &Range<usize>,
+    line: usize,
+) -> Result<&'d Node<'t>, &'static str> {
+    if is_alone(document, comment, line) {
         below(document, comment, line)
     } else {
-        beside(document, comment, start)
+        beside(document, comment, document.line(line).map_or(0, |line| line.start))
     }
 }
 
 /// The comment follows something on its line.
-fn beside<'d>(
-    document: &'d Document<'_>,
-    comment: &Comment,
+fn beside<'d, 't>(
+    document: &'d Document<'t>,
+    comment: &Range<usize>,
     line_start: usize,
-) -> Result<&'d Node, &'static str> {
-    let end = comment.range.start;
-    let on_line = |node: &&Node| {
-        let closed = node.range.end;
-        closed <= end
-            && closed > line_start
-            && !node.is_block_scalar()
-            && !node.is_block_collection()
-    };
-    let last =
-        document.nodes.iter().filter(on_line).max_by_key(|node| (node.range.end, node.event));
+) -> Result<&'d Node<'t>, &'static str> {
+    let end = comment.start;
+    let last = document.last_ending(line_start, end).and_then(|index| document.nodes.get(index));
     let Some(last) = last else {
         // `- # marker`, `: # marker`, `- | # marker`: the node comes after the comment.
-        let next = document
-            .nodes
-            .iter()
-            .find(|node| node.range.start >= end && !node.is_block_collection());
-        let next_in_order = document.nodes.iter().find(|node| node.range.start >= end);
-        return match (next, next_in_order) {
-            (Some(next), Some(first)) if next.event == first.event && next.role != Role::Key => {
-                Ok(next)
-            }
-            _ => Err(NOT_A_SCALAR),
-        };
+        let first = document.nodes.get(document.first_from(end));
+        let plain = first.filter(|node| !node.is_block_collection() && node.role != Role::Key);
+        return plain.ok_or(NOT_A_SCALAR);
     };
-    if last.is_missing() {
-        return Err(NO_VALUE);
-    }
-    if last.role == Role::Key && last.value.is_some() {
+    if last.role == Role::Key && last.partner.is_some() {
         return value_of(document, last).and_then(|value| {
             // A value that ended before the comment would have been `last`.
             if value.range.end > end || value.is_missing() { Ok(value) } else { Err(NOT_A_SCALAR) }
         });
+    }
+    if last.is_missing() {
+        return Ok(last);
     }
     if !document.slice(last.range.end..end).chars().all(|c| c.is_whitespace() || c == ',') {
         return Err(NOT_A_SCALAR);
     }
     match &last.kind {
         Kind::Sequence => only_element(document, last, line_start),
+        Kind::Mapping if document.slice(last.range.clone()).starts_with("{{") => Err(TEMPLATE),
         Kind::Mapping => Err(
             "the comment follows a flow mapping: put it behind a value in it, on a line of its own",
         ),
@@ -236,11 +271,11 @@ fn beside<'d>(
 }
 
 /// `[a] # marker`
-fn only_element<'d>(
-    document: &'d Document<'_>,
-    list: &Node,
+fn only_element<'d, 't>(
+    document: &'d Document<'t>,
+    list: &Node<'t>,
     line_start: usize,
-) -> Result<&'d Node, &'static str> {
+) -> Result<&'d Node<'t>, &'static str> {
     const REASON: &str = "the comment follows a list: only a list of one value that is written on one line can take it";
     if list.count != 1 || list.range.start < line_start {
         return Err(REASON);
@@ -250,13 +285,12 @@ fn only_element<'d>(
 }
 
 /// The comment stands alone on its line: it belongs to what begins on the next one.
-fn below<'d>(
-    document: &'d Document<'_>,
-    comment: &Comment,
+fn below<'d, 't>(
+    document: &'d Document<'t>,
+    comment: &Range<usize>,
     line: usize,
-) -> Result<&'d Node, &'static str> {
-    const NOTHING: &str = "no field begins on the line below the comment";
-    let next_line = document.line(line + 1).ok_or(NOTHING)?;
+) -> Result<&'d Node<'t>, &'static str> {
+    let next_line = document.line(line + 1).ok_or(NOTHING_BELOW)?;
     let content = document.slice(next_line.clone());
     let field = content.trim_start_matches([' ', '\t']);
     let column = content.len() - field.len();
@@ -265,19 +299,19 @@ fn below<'d>(
         || field.starts_with("---")
         || field.starts_with("...")
     {
-        return Err(NOTHING);
+        return Err(NOTHING_BELOW);
     }
     let own_start = document.line(line).map_or(0, |line| line.start);
-    let own_indent =
-        document.slice(own_start..comment.range.start).trim_start_matches('\u{feff}').len();
+    let own_indent = document.slice(own_start..comment.start).trim_start_matches('\u{feff}').len();
     if own_indent > column {
         return Err("the comment is indented deeper than the field below it");
     }
     let start = next_line.start + column;
-    let first = document.nodes.iter().find(|node| node.range.start >= start);
+    let index = document.first_from(start);
+    let first = document.nodes.get(index);
     let first = first
         .filter(|node| node.range.start <= next_line.end || node.is_block_scalar())
-        .ok_or(NOTHING)?;
+        .ok_or(NOTHING_BELOW)?;
     if field.starts_with("- ") || field.starts_with("-\t") {
         // Only a plain element: of `- name: x` the comment belongs to the whole mapping. Above the
         // first element, the list itself begins here too.
@@ -289,36 +323,42 @@ fn below<'d>(
         };
         return element.filter(|node| node.role == Role::Item).ok_or(NOT_A_SCALAR);
     }
-    let index =
-        document.nodes.iter().position(|node| node.event == first.event).unwrap_or_default();
     let node = if first.is_block_collection() {
         let inner = document.nodes.iter().skip(index + 1).find(|node| !node.is_block_collection());
-        inner.filter(|node| document.is_within(node, index)).ok_or(NOTHING)?
+        inner.filter(|node| document.is_within(node, index)).ok_or(NOTHING_BELOW)?
     } else {
         first
     };
     if node.role == Role::Key { value_of(document, node) } else { Ok(node) }
 }
 
-fn value_of<'d>(document: &'d Document<'_>, key: &Node) -> Result<&'d Node, &'static str> {
-    key.value.and_then(|index| document.nodes.get(index)).ok_or(NO_VALUE)
+fn value_of<'d, 't>(
+    document: &'d Document<'t>,
+    key: &Node<'t>,
+) -> Result<&'d Node<'t>, &'static str> {
+    key.partner.and_then(|index| document.nodes.get(index)).ok_or(NO_VALUE)
 }
 
 /// Whether a new text can take the place of this node.
-fn editable<'d>(
-    document: &Document<'_>,
-    node: &'d Node,
-) -> Result<(&'d Node, &'d str), &'static str> {
+fn editable<'d, 't>(
+    document: &Document<'t>,
+    node: &'d Node<'t>,
+) -> Result<(&'d Node<'t>, &'d str), &'static str> {
     match &node.kind {
         Kind::Alias => Err("the value is an alias: mark the value that its anchor names"),
+        Kind::Mapping if document.slice(node.range.clone()).starts_with("{{") => Err(TEMPLATE),
         Kind::Mapping | Kind::Sequence => Err(NOT_A_SCALAR),
-        Kind::Scalar { .. } if node.is_missing() => Err(NO_VALUE),
         Kind::Scalar { .. } if node.role == Role::Key => {
             Err("the comment belongs to a key, not to a value")
         }
-        Kind::Scalar { tag: Tag::OtherType(_), .. } => {
+        Kind::Scalar { tag: Tag::OtherType, .. } => {
             Err("the value has an explicit tag of another type than string")
         }
+        // A field without a value takes the first one.
+        Kind::Scalar { .. } if node.is_missing() => match document.gap(node) {
+            Some(_) => Ok((node, "")),
+            None => Err(NO_VALUE),
+        },
         Kind::Scalar { style, value, .. } => {
             let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
             if block && document.slice(node.range.clone()).trim().is_empty() {
@@ -330,14 +370,15 @@ fn editable<'d>(
 }
 
 /// A marker that is not in a comment.
-fn report_markers_in_strings(document: &Document<'_>, wanted: &Wanted<'_>, scan: &mut Scan) {
-    let key = format!("\"{}\"", wanted.marker.key());
-    for at in memmem::find_iter(document.text.as_bytes(), key.as_bytes()) {
-        let in_comment = document.comments.iter().any(|comment| comment.range.contains(&at));
-        let line = document.line_of(at);
-        let rest = document.line(line).map_or("", |line| document.slice(at..line.end.max(at)));
-        if !in_comment && wanted.is_meant_by(rest) {
-            scan.pass_over(line, "the marker is inside a value, not in a comment");
+fn report_markers_in_strings(document: &Document<'_>, wanted: &Wanted, scan: &mut Scan) {
+    for key in KEYS {
+        let quoted = format!("\"{key}\"");
+        for at in memmem::find_iter(document.text.as_bytes(), quoted.as_bytes()) {
+            let line = document.line_of(at);
+            let rest = document.line(line).map_or("", |line| document.slice(at..line.end.max(at)));
+            if !document.is_in_comment(at) && wanted.meant_by(rest).is_some() {
+                scan.pass_over(line, "the marker is inside a value, not in a comment");
+            }
         }
     }
 }
@@ -345,3 +386,6 @@ fn report_markers_in_strings(document: &Document<'_>, wanted: &Wanted<'_>, scan:
 const NOT_A_SCALAR: &str =
     "the comment does not belong to a single value: put it behind one, or on the line above one";
 const NO_VALUE: &str = "the field has no value: write one (\"\" is enough)";
+const NOTHING_BELOW: &str = "no field begins on the line below the comment";
+const TEMPLATE: &str = "the value is a template ({{ … }}), which only its engine can fill: mark a plain value that the \
+     template reads";

@@ -16,22 +16,28 @@
 //!   deeper than it;
 //! - the value of the key on its line, when that value is a scalar further down, block scalars
 //!   included;
-//! - the only element of a flow sequence that begins and ends on its line.
+//! - the only element of a flow sequence that begins and ends on its line;
+//! - a field that has no value yet (`version: # {…}`).
 //!
-//! Everything else (mappings, aliases, missing values, comments below a field, text around the
-//! JSON, markers inside strings, files that are not YAML) is reported with line and reason, and
-//! never guessed at.
+//! Everything else (mappings, aliases, comments below a field, text around the JSON, markers inside
+//! strings, templates, files that are not YAML or that SOPS protects) is reported with line and
+//! reason, and never guessed at. A marker in a line that is a comment as a whole is switched off,
+//! which is no fault.
 
 mod bind;
 mod document;
+mod mention;
 mod quoting;
+mod sops;
 mod splice;
 
 use std::fmt;
 
-use memchr::memmem;
+use lockgate_core::revision::{NoHash, Version};
 
 pub use bind::{Found, PassedOver, Scan, scan};
+pub use mention::Wanted;
+pub(crate) use mention::{Mention, mentions};
 pub use splice::{EditError, edit};
 
 /// Which scalars a promotion writes.
@@ -62,7 +68,7 @@ pub enum ImagePart {
 }
 
 /// The keys of the JSON object in a marker's comment.
-pub(crate) const KEYS: [&str; 2] = ["$promotion", "$imagepolicy"];
+const KEYS: [&str; 2] = ["$promotion", "$imagepolicy"];
 
 impl Marker {
     /// The key of the JSON object.
@@ -88,24 +94,31 @@ impl Marker {
         }
     }
 
-    /// What the scalar becomes, given what it is and the version.
-    #[must_use]
-    pub fn replacement(&self, old: &str, version: &str) -> String {
+    /// What the scalar becomes, given the field that holds it, what it is, and the version.
+    ///
+    /// # Errors
+    /// [`NoHash`] if the field takes a hash and the version has none.
+    pub fn replacement(
+        &self,
+        key: Option<&str>,
+        old: &str,
+        version: &Version,
+    ) -> Result<String, NoHash> {
         match self {
-            Self::Promotion(_) => version.to_owned(),
+            Self::Promotion(_) => version.written(key, old),
             Self::ImagePolicy { app, part, .. } => {
                 let own = image_name(old)
                     .filter(|name| *name == app || name.ends_with(&format!("/{app}")));
-                match part {
+                Ok(match part {
                     ImagePart::Whole => format!("{}:{version}", own.unwrap_or(app)),
                     ImagePart::Tag => match own.filter(|name| name.len() < old.len()) {
                         Some(name) => format!("{name}:{version}"),
-                        None => version.to_owned(),
+                        None => version.to_string(),
                     },
                     ImagePart::Name => {
                         own.filter(|name| name.len() == old.len()).unwrap_or(app).to_owned()
                     }
-                }
+                })
             }
         }
     }
@@ -118,11 +131,23 @@ impl fmt::Display for Marker {
     }
 }
 
-/// Whether a file may hold a marker at all: decides what is parsed.
+/// Whether a file of this name is looked at. Promotions and `lockgate check` ask this one question.
+///
+/// YAML by its ending, in any case; `Kustomization`, which kustomize reads too; and templates of
+/// YAML, such as `values.yaml.gotmpl`, of which many are YAML themselves.
 #[must_use]
-pub(crate) fn may_hold_marker(text: &[u8]) -> bool {
-    KEYS.iter().any(|key| memmem::find(text, key.as_bytes()).is_some())
+pub fn is_manifest(name: &[u8]) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let plain = TEMPLATES.iter().find_map(|ending| lower.strip_suffix(ending.as_bytes()));
+    let plain = plain.unwrap_or(&lower);
+    plain.ends_with(b".yaml") || plain.ends_with(b".yml") || name == b"Kustomization"
 }
+
+/// The largest manifest that is read, in bytes. Kubernetes takes objects of at most 1.5 MiB.
+pub const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
+
+/// Endings that template engines add to the name of what they make.
+const TEMPLATES: [&str; 4] = [".gotmpl", ".tmpl", ".tpl", ".j2"];
 
 /// The part of an image reference before tag and digest.
 fn image_name(reference: &str) -> Option<&str> {

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{Event, ScalarStyle};
 use thiserror::Error;
 
 use super::bind::Found;
-use super::document::{Document, Kind, Node};
+use super::document::{Document, Kind, Node, parser};
 use super::quoting::{fits_in_block, write_scalar};
 
 /// Why a file cannot take a new value.
@@ -30,14 +30,15 @@ pub fn edit(text: &[u8], values: &[(&Found, &str)]) -> Result<Vec<u8>, EditError
     let document = Document::parse(text).map_err(|_| EditError::Changed)?;
     let mut splices: Vec<(Range<usize>, String)> = Vec::with_capacity(values.len());
     for (found, value) in values {
-        let node = document
-            .nodes
-            .iter()
-            .find(|node| node.event == found.event)
-            .ok_or(EditError::Changed)?;
+        let node = document.of_event(found.event).ok_or(EditError::Changed)?;
         let Kind::Scalar { style, value: old, .. } = &node.kind else {
             return Err(EditError::Changed);
         };
+        if node.is_missing() && found.old.is_empty() {
+            let gap = document.gap(node).ok_or(EditError::Changed)?;
+            splices.push((gap..gap, format!(" {}", write_scalar(value, *style, node.flow))));
+            continue;
+        }
         if *old != found.old {
             return Err(EditError::Changed);
         }
@@ -70,7 +71,7 @@ fn apply(text: &str, splices: &[(Range<usize>, String)]) -> Result<String, EditE
 /// the value (`|-`), the rest of the header line stays, and the lines of the body become one.
 fn block_splices(
     document: &Document<'_>,
-    node: &Node,
+    node: &Node<'_>,
     value: &str,
 ) -> Result<[(Range<usize>, String); 2], EditError> {
     if !fits_in_block(value) {
@@ -89,8 +90,9 @@ fn block_splices(
         .filter_map(|line| Some((line, document.line(line)?)))
         .find(|(_, range)| !document.slice(range.clone()).trim().is_empty())
         .ok_or(EditError::WouldBreak)?;
-    let comment = document.comments.iter().find(|comment| header.contains(&comment.range.start));
-    let header_end = comment.map_or(header.end, |comment| comment.range.start);
+    let comment =
+        document.comment_from(header.start).filter(|comment| header.contains(&comment.start));
+    let header_end = comment.map_or(header.end, |comment| comment.start);
     let header_text = document.slice(header.start..header_end).trim_end();
     let style_end =
         header_text.trim_end_matches(|c: char| matches!(c, '+' | '-' | '1'..='9')).len();
@@ -106,33 +108,49 @@ fn block_splices(
 
 /// The edited text must read as the old one with the new values in place.
 fn verify(old: &str, new: &str, values: &[(&Found, &str)]) -> Result<(), EditError> {
+    let mut values: Vec<(usize, &str)> =
+        values.iter().map(|(found, value)| (found.event, *value)).collect();
+    values.sort_unstable_by_key(|(event, _)| *event);
+    let mut values = values.into_iter().peekable();
+    // A comment may come before or behind a value that was missing and now is not: comments are
+    // compared among themselves.
+    let is_comment = |event: &Event<'_>| matches!(event, Event::Comment(..));
+    let events = |text, comments: bool| {
+        parser(text)
+            .map(|event| event.map(|(event, _)| event))
+            .filter(move |event| event.as_ref().map_or(true, |event| is_comment(event) == comments))
+    };
+    let same_comments = |old: Event<'_>, new: Event<'_>| match (old, new) {
+        (Event::Comment(old, _), Event::Comment(new, _)) => old == new,
+        _ => false,
+    };
+    pairs(events(old, true), events(new, true), same_comments)?;
     let mut index = 0;
-    let mut before = Parser::new_from_str(old);
-    let mut after = Parser::new_from_str(new);
-    loop {
-        let (old, new) = match (before.next(), after.next()) {
-            (None, None) => return Ok(()),
-            (Some(Ok((old, _))), Some(Ok((new, _)))) => (old, new),
-            _ => return Err(EditError::WouldBreak),
-        };
-        if let (Event::Comment(old, _), Event::Comment(new, _)) = (&old, &new) {
-            if old != new {
-                return Err(EditError::WouldBreak);
-            }
-            continue;
-        }
-        let wanted = values.iter().find(|(found, _)| found.event == index).map(|(_, value)| *value);
-        let same = match (wanted, &old, &new) {
+    pairs(events(old, false), events(new, false), |old, new| {
+        let wanted = values.next_if(|(event, _)| *event == index).map(|(_, value)| value);
+        index += 1;
+        match (wanted, &old, &new) {
             (
                 Some(wanted),
                 Event::Scalar(_, _, anchor, tag),
                 Event::Scalar(value, _, new_anchor, new_tag),
             ) => value.as_ref() == wanted && anchor == new_anchor && tag == new_tag,
             _ => old == new,
-        };
-        if !same {
-            return Err(EditError::WouldBreak);
         }
-        index += 1;
+    })
+}
+
+/// Whether both have the same number of events and each pair is alike.
+fn pairs<'t, E>(
+    mut old: impl Iterator<Item = Result<Event<'t>, E>>,
+    mut new: impl Iterator<Item = Result<Event<'t>, E>>,
+    mut same: impl FnMut(Event<'t>, Event<'t>) -> bool,
+) -> Result<(), EditError> {
+    loop {
+        match (old.next(), new.next()) {
+            (None, None) => return Ok(()),
+            (Some(Ok(old)), Some(Ok(new))) if same(old.clone(), new.clone()) => {}
+            _ => return Err(EditError::WouldBreak),
+        }
     }
 }

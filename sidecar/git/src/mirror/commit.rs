@@ -1,17 +1,16 @@
 //! Making a commit without a work tree: blobs, the trees above them, the commit, all in memory.
 
-use std::path::PathBuf;
-
 use gix::ObjectId;
 use gix::bstr::{BStr, ByteSlice};
 use gix::objs::Kind;
+use lockgate_core::revision::Version;
 
-use super::CommitId;
-use super::index::{Occurrence, Search};
+use super::index::{Occurrence, Search, Skipped};
 use super::object::NewObject;
-use super::sign::sign;
+use crate::commit_id::CommitId;
 use crate::error::GitError;
-use crate::markers::{self, Found};
+use crate::markers;
+use crate::signing::SigningKey;
 
 /// Everything about a commit that is not its content.
 #[derive(Clone, Debug)]
@@ -28,20 +27,14 @@ pub struct CommitMeta {
     pub signing_key: Option<SigningKey>,
 }
 
-/// A key that signs commits. Its program must not need to ask anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SigningKey {
-    /// A private ssh key file without pass phrase; `ssh-keygen` signs.
-    Ssh(PathBuf),
-    /// The id of a key in the default GnuPG keyring; `gpg` signs.
-    Gpg(String),
-}
-
 /// What [`super::Mirror::commit`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// Every found scalar has its value already.
-    Unchanged,
+    /// Every scalar that can be edited has its value already.
+    Unchanged {
+        /// Marked places that could not be edited.
+        incomplete: Vec<Skipped>,
+    },
     /// There is a new commit to push.
     Created(Commit),
 }
@@ -53,6 +46,8 @@ pub struct Commit {
     pub id: CommitId,
     /// What it changes, ordered by path and line.
     pub files: Vec<FileChange>,
+    /// Marked places that could not be edited. Not empty: the commit is half a promotion.
+    pub incomplete: Vec<Skipped>,
 }
 
 /// One changed scalar.
@@ -62,40 +57,28 @@ pub struct FileChange {
     pub path: String,
     /// Line in the old file, from 1.
     pub line: usize,
-    /// Value before.
+    /// Value before; empty for a field without one.
     pub old: String,
-    /// Value after.
+    /// What was really written, which the field decides and not the version alone.
     pub new: String,
-}
-
-impl SigningKey {
-    /// Reads the configuration's `signingKey`: empty is none, a text with a `/` is a file with an
-    /// ssh key, anything else the id of a GnuPG key.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text.trim() {
-            "" => None,
-            path if path.contains('/') => Some(Self::Ssh(PathBuf::from(path))),
-            id => Some(Self::Gpg(id.to_owned())),
-        }
-    }
 }
 
 pub(super) fn commit(
     repository: &gix::Repository,
     base: ObjectId,
     search: &Search,
-    version: &str,
+    version: &Version,
     meta: &CommitMeta,
-) -> Result<Option<(Commit, Vec<NewObject>)>, GitError> {
-    let Some(Edited { tree, files, mut objects }) = edited(repository, base, search, version)?
-    else {
-        return Ok(None);
+) -> Result<(CommitOutcome, Vec<NewObject>), GitError> {
+    let Edited { tree, files, incomplete, mut objects } =
+        edited(repository, base, search, version)?;
+    let Some(tree) = tree else {
+        return Ok((CommitOutcome::Unchanged { incomplete }, Vec::new()));
     };
     let commit = NewObject::new(Kind::Commit, commit_bytes(tree, base, meta)?)?;
     let id = CommitId(commit.id);
     objects.push(commit);
-    Ok(Some((Commit { id, files }, objects)))
+    Ok((CommitOutcome::Created(Commit { id, files, incomplete }), objects))
 }
 
 /// Whether `commit` is its only parent with the found scalars set to `version`, and nothing else.
@@ -104,83 +87,110 @@ pub(super) fn is_edit(
     commit: ObjectId,
     parent: ObjectId,
     search: &Search,
-    version: &str,
+    version: &Version,
 ) -> Result<bool, GitError> {
     let tree = repository
         .find_commit(commit)
         .and_then(|commit| Ok(commit.tree_id()?.detach()))
         .map_err(GitError::damaged)?;
     match edited(repository, parent, search, version) {
-        Ok(edited) => Ok(edited.is_some_and(|edited| edited.tree == tree)),
+        Ok(edited) => Ok(edited.tree == Some(tree)),
         Err(GitError::InvalidManifest { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 /// The tree of an edit.
+#[derive(Default)]
 struct Edited {
-    tree: ObjectId,
+    /// `None`: nothing is to be changed.
+    tree: Option<ObjectId>,
     files: Vec<FileChange>,
+    incomplete: Vec<Skipped>,
     objects: Vec<NewObject>,
 }
 
+/// # Errors
+/// [`GitError::InvalidManifest`] if nothing that is marked can be edited.
 fn edited(
     repository: &gix::Repository,
     base: ObjectId,
     search: &Search,
-    version: &str,
-) -> Result<Option<Edited>, GitError> {
-    let mut objects = Vec::new();
-    let mut files = Vec::new();
+    version: &Version,
+) -> Result<Edited, GitError> {
+    let mut edited = Edited { incomplete: search.skipped.clone(), ..Edited::default() };
     let mut edits: Vec<(&BStr, ObjectId)> = Vec::new();
+    let mut refused = 0;
     for occurrences in search.found.chunk_by(|a, b| a.raw_path == b.raw_path) {
         let Some(first) = occurrences.first() else { continue };
-        if let Some(blob) = edited_blob(repository, occurrences, version, &mut files)? {
+        let before = edited.incomplete.len();
+        if let Some(blob) = edited.blob(repository, occurrences, version)? {
             edits.push((first.raw_path.as_bstr(), blob.id));
-            objects.push(blob);
+            edited.objects.push(blob);
         }
+        refused += edited.incomplete.len() - before;
     }
-    if edits.is_empty() {
-        return Ok(None);
+    if let (true, Some(first)) = (refused == search.found.len(), edited.incomplete.first()) {
+        return Err(GitError::InvalidManifest {
+            path: first.path.clone(),
+            line: first.line.unwrap_or(1),
+            reason: first.reason.clone(),
+        });
     }
-    let base_commit = repository.find_commit(base).map_err(GitError::damaged)?;
-    let root = base_commit.tree_id().map_err(GitError::damaged)?.detach();
-    let tree = rewritten_tree(repository, root, &edits, &mut objects)?;
-    Ok(Some(Edited { tree, files, objects }))
+    if !edits.is_empty() {
+        let base_commit = repository.find_commit(base).map_err(GitError::damaged)?;
+        let root = base_commit.tree_id().map_err(GitError::damaged)?.detach();
+        edited.tree = Some(rewritten_tree(repository, root, &edits, &mut edited.objects)?);
+    }
+    Ok(edited)
 }
 
-/// The blob with its new values, unless it has them already.
-fn edited_blob(
-    repository: &gix::Repository,
-    occurrences: &[Occurrence],
-    version: &str,
-    files: &mut Vec<FileChange>,
-) -> Result<Option<NewObject>, GitError> {
-    let mut values: Vec<(&Found, String)> = Vec::new();
-    for occurrence in occurrences {
-        let new = occurrence.marker.replacement(&occurrence.old, version);
-        if new != occurrence.old {
-            files.push(FileChange {
-                path: occurrence.path.clone(),
-                line: occurrence.line,
-                old: occurrence.old.clone(),
-                new: new.clone(),
-            });
-            values.push((&occurrence.place, new));
+impl Edited {
+    /// The blob with its new values, unless it has them already or can take none of them.
+    fn blob(
+        &mut self,
+        repository: &gix::Repository,
+        occurrences: &[Occurrence],
+        version: &Version,
+    ) -> Result<Option<NewObject>, GitError> {
+        let mut values: Vec<(&Occurrence, String)> = Vec::new();
+        for occurrence in occurrences {
+            let (key, old) = (occurrence.key.as_deref(), &occurrence.old);
+            match occurrence.marker.replacement(key, old, version) {
+                Ok(new) if new == *old => {}
+                Ok(new) => values.push((occurrence, new)),
+                Err(error) => self.pass_over(occurrence, &error),
+            }
+        }
+        let (Some(first), false) = (occurrences.first(), values.is_empty()) else {
+            return Ok(None);
+        };
+        let blob = repository.find_object(first.blob).map_err(GitError::damaged)?;
+        let places = values.iter().map(|(occurrence, new)| (&occurrence.place, new.as_str()));
+        match markers::edit(&blob.data, &places.collect::<Vec<_>>()) {
+            Ok(text) => {
+                self.files.extend(values.into_iter().map(|(occurrence, new)| FileChange {
+                    path: occurrence.path.clone(),
+                    line: occurrence.line,
+                    old: occurrence.old.clone(),
+                    new,
+                }));
+                NewObject::new(Kind::Blob, text).map(Some)
+            }
+            Err(error) => {
+                values.iter().for_each(|(occurrence, _)| self.pass_over(occurrence, &error));
+                Ok(None)
+            }
         }
     }
-    let (Some(first), false) = (occurrences.first(), values.is_empty()) else {
-        return Ok(None);
-    };
-    let blob = repository.find_object(first.blob).map_err(GitError::damaged)?;
-    let borrowed = values.iter().map(|(found, new)| (*found, new.as_str())).collect::<Vec<_>>();
-    let edited =
-        markers::edit(&blob.data, &borrowed).map_err(|error| GitError::InvalidManifest {
-            path: first.path.clone(),
-            line: values.first().map_or(first.line, |(found, _)| found.line),
-            reason: error.to_string(),
-        })?;
-    NewObject::new(Kind::Blob, edited).map(Some)
+
+    fn pass_over(&mut self, occurrence: &Occurrence, reason: &dyn std::fmt::Display) {
+        self.incomplete.push(Skipped {
+            path: occurrence.path.clone(),
+            line: Some(occurrence.line),
+            reason: reason.to_string(),
+        });
+    }
 }
 
 /// The tree with some of its blobs replaced: only the ids change, so names, modes and order stay
@@ -245,7 +255,7 @@ fn commit_bytes(tree: ObjectId, parent: ObjectId, meta: &CommitMeta) -> Result<V
     let Some(key) = &meta.signing_key else {
         return Ok(format!("{head}{body}").into_bytes());
     };
-    let signature = sign(key, format!("{head}{body}").as_bytes())?;
+    let signature = key.sign(format!("{head}{body}").as_bytes())?;
     let folded = signature.trim_end().replace('\n', "\n ");
     Ok(format!("{head}gpgsig {folded}\n{body}").into_bytes())
 }

@@ -13,7 +13,8 @@ use gix::remote::Direction;
 use gix::remote::fetch::{Prepare, Tags};
 
 use super::storage::name_hash;
-use super::{Ahead, Branches, CommitId};
+use super::{Ahead, Branches};
+use crate::commit_id::CommitId;
 use crate::error::GitError;
 use crate::remote::Remote;
 use crate::transport::{Connection, Fault, connect, first_line};

@@ -3,8 +3,12 @@
 //! Trees and blobs are named by their content, so what was read once need not be read again under
 //! any commit: the index remembers, per tree, the manifests with markers below it and, per blob,
 //! which markers it mentions. A search after a fetch walks only the folders that changed.
+//!
+//! The index keeps the folders of the last few commits that were searched, and forgets the others:
+//! a folder of ten thousand applications takes a megabyte, and each promotion makes a new one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,15 +17,19 @@ use gix::bstr::{BString, ByteSlice};
 use gix::objs::tree::EntryKind;
 
 use crate::error::GitError;
-use crate::markers::{self, Marker};
+use crate::markers::{self, LARGEST_MANIFEST, Marker, Mention, Wanted, mentions};
 
 /// What a search found.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     /// The scalars that belong to the markers, ordered by path and line.
     pub found: Vec<Occurrence>,
-    /// What looks like a manifest or a marker and cannot be used.
+    /// Marked places that cannot be edited.
     pub skipped: Vec<Skipped>,
+    /// Markers that are switched off: they stand in a line that is a comment as a whole.
+    pub switched_off: Vec<Skipped>,
+    /// What was not looked into, marked or not.
+    pub overlooked: Overlooked,
 }
 
 /// A scalar that belongs to a marker.
@@ -31,7 +39,9 @@ pub struct Occurrence {
     pub path: String,
     /// Line of the scalar, from 1.
     pub line: usize,
-    /// Its value.
+    /// The field that holds it; `None` for a document that is nothing else.
+    pub key: Option<String>,
+    /// Its value; empty for a field without one.
     pub old: String,
     /// The marker it belongs to.
     pub marker: Marker,
@@ -40,7 +50,7 @@ pub struct Occurrence {
     pub(super) place: markers::Found,
 }
 
-/// Something that was passed over, and why.
+/// A marked place that cannot be edited, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// Path in the repository.
@@ -51,38 +61,53 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// What is known about trees and blobs. Grows with the history it sees and starts anew when it is
-/// too large.
+/// How many things with a manifest's name were not looked into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overlooked {
+    /// Symbolic links. What they lead to is found by its own name.
+    pub links: usize,
+    /// Submodules.
+    pub submodules: usize,
+    /// Files too large to be searched for a marker.
+    pub huge: usize,
+    /// Folders nested too deep.
+    pub deep: usize,
+}
+
+/// What is known about the trees and blobs of the commits that were searched last.
 #[derive(Default)]
 pub(super) struct Index {
     folders: HashMap<ObjectId, Arc<Folder>>,
     blobs: HashMap<ObjectId, Content>,
+    /// The outermost trees searched last, the latest at the end.
+    roots: VecDeque<ObjectId>,
+    /// Entries of all known folders, and how many there were after the last sweep.
+    weight: usize,
+    swept_weight: usize,
 }
 
-/// The manifests of interest below one tree.
+/// The manifests of interest in one tree, and its folders.
 #[derive(Default)]
 struct Folder {
     manifests: Vec<(BString, ObjectId, Arc<[Mention]>)>,
-    odd: Vec<(BString, &'static str)>,
-    folders: Vec<(BString, Arc<Folder>)>,
+    too_large: Vec<(BString, Arc<[Mention]>)>,
+    folders: Vec<(BString, ObjectId, Arc<Folder>)>,
+    /// Manifests in this folder alone, marked or not.
+    count: usize,
+    /// Here and below.
+    overlooked: Overlooked,
+    /// Whether a search finds nothing here and below.
+    empty: bool,
 }
 
 #[derive(Clone)]
 enum Content {
     Unmarked,
-    TooLarge,
+    /// Too large to be searched.
+    Huge,
+    /// Marked, and too large to be edited.
+    TooLarge(Arc<[Mention]>),
     Marked(Arc<[Mention]>),
-}
-
-/// A marker as a file mentions it.
-#[derive(PartialEq, Eq)]
-enum Mention {
-    Clear {
-        key: &'static str,
-        value: String,
-    },
-    /// Written with escapes, in other quotes, or broken: the file must be read to know.
-    Unclear,
 }
 
 pub(super) fn find(
@@ -91,22 +116,21 @@ pub(super) fn find(
     commit: ObjectId,
     markers: &[Marker],
 ) -> Result<Search, GitError> {
-    if index.folders.len() > MAX_FOLDERS || index.blobs.len() > MAX_BLOBS {
-        *index = Index::default();
-    }
     let commit = repository.find_commit(commit).map_err(GitError::damaged)?;
     let tree = commit.tree_id().map_err(GitError::damaged)?.detach();
     let folder = index.folder(repository, tree, 0)?;
+    index.used(tree);
+    let wanted = Wanted::new(markers);
     let mut candidates = Vec::new();
-    let mut search = Search::default();
-    folder.collect(&BString::default(), markers, &mut candidates, &mut search.skipped);
+    let mut search = Search { overlooked: folder.overlooked, ..Search::default() };
+    folder.collect(&BString::default(), &wanted, &mut candidates, &mut search.skipped);
     let mut same: HashMap<ObjectId, Rc<markers::Scan>> = HashMap::new();
     for (raw_path, blob) in candidates {
         let scan = match same.get(&blob) {
             Some(scan) => Rc::clone(scan),
             None => {
                 let object = repository.find_object(blob).map_err(GitError::damaged)?;
-                let scan = Rc::new(markers::scan(&object.data, markers));
+                let scan = Rc::new(markers::scan(&object.data, &wanted));
                 same.insert(blob, Rc::clone(&scan));
                 scan
             }
@@ -115,17 +139,20 @@ pub(super) fn find(
         search.found.extend(scan.found.iter().map(|found| Occurrence {
             path: path.clone(),
             line: found.line,
+            key: found.key.clone(),
             old: found.old.clone(),
             marker: found.marker.clone(),
             raw_path: raw_path.clone(),
             blob,
             place: found.clone(),
         }));
-        search.skipped.extend(scan.passed_over.iter().map(|passed| Skipped {
+        let skipped = |passed: &markers::PassedOver| Skipped {
             path: path.clone(),
             line: Some(passed.line),
             reason: passed.reason.clone(),
-        }));
+        };
+        search.skipped.extend(scan.passed_over.iter().map(skipped));
+        search.switched_off.extend(scan.switched_off.iter().map(skipped));
     }
     search.skipped.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     Ok(search)
@@ -142,42 +169,40 @@ impl Index {
             return Ok(Arc::clone(known));
         }
         let tree = repository.find_tree(id).map_err(GitError::damaged)?;
-        let mut folder = Folder::default();
+        let mut folder = Folder { empty: true, ..Folder::default() };
         for entry in tree.iter() {
             let entry = entry.map_err(GitError::damaged)?;
             let (name, id) = (entry.filename(), entry.object_id());
-            let is_manifest = name.ends_with(b".yaml") || name.ends_with(b".yml");
+            let is_manifest = markers::is_manifest(name);
             match entry.mode().kind() {
-                EntryKind::Tree if depth >= MAX_DEPTH => {
-                    folder.odd.push((name.to_owned(), "folders are nested too deep"))
-                }
+                EntryKind::Tree if depth >= MAX_DEPTH => folder.overlooked.deep += 1,
                 EntryKind::Tree => {
                     let inner = self.folder(repository, id, depth + 1)?;
-                    if !inner.is_empty() {
-                        folder.folders.push((name.to_owned(), inner));
-                    }
+                    folder.overlooked.add(inner.overlooked);
+                    folder.empty &= inner.empty;
+                    folder.folders.push((name.to_owned(), id, inner));
                 }
                 EntryKind::Blob | EntryKind::BlobExecutable if is_manifest => {
+                    folder.count += 1;
                     match self.content(repository, id)? {
                         Content::Unmarked => {}
-                        Content::TooLarge => {
-                            folder.odd.push((name.to_owned(), "the file is larger than 4 MiB"))
+                        Content::Huge => folder.overlooked.huge += 1,
+                        Content::TooLarge(mentions) => {
+                            folder.too_large.push((name.to_owned(), mentions));
                         }
                         Content::Marked(mentions) => {
-                            folder.manifests.push((name.to_owned(), id, mentions))
+                            folder.manifests.push((name.to_owned(), id, mentions));
                         }
                     }
                 }
-                EntryKind::Link if is_manifest => {
-                    folder.odd.push((name.to_owned(), "the file is a symbolic link"))
-                }
-                EntryKind::Commit if is_manifest => {
-                    folder.odd.push((name.to_owned(), "the file is a submodule"))
-                }
+                EntryKind::Link if is_manifest => folder.overlooked.links += 1,
+                EntryKind::Commit if is_manifest => folder.overlooked.submodules += 1,
                 _ => {}
             }
         }
+        folder.empty &= folder.manifests.is_empty() && folder.too_large.is_empty();
         let folder = Arc::new(folder);
+        self.weight += folder.weight();
         self.folders.insert(id, Arc::clone(&folder));
         Ok(folder)
     }
@@ -187,30 +212,82 @@ impl Index {
             return Ok(known.clone());
         }
         let size = repository.find_header(id).map_err(GitError::damaged)?.size();
-        let content = if size > MAX_MANIFEST {
-            Content::TooLarge
+        let content = if size > LARGEST_SEARCHED {
+            Content::Huge
         } else {
             let object = repository.find_object(id).map_err(GitError::damaged)?;
             let mentions = mentions(&object.data);
-            if mentions.is_empty() { Content::Unmarked } else { Content::Marked(mentions.into()) }
+            if mentions.is_empty() {
+                Content::Unmarked
+            } else if size > LARGEST_MANIFEST {
+                Content::TooLarge(mentions.into())
+            } else {
+                Content::Marked(mentions.into())
+            }
         };
         self.blobs.insert(id, content.clone());
         Ok(content)
     }
+
+    /// Remembers that the tree was searched just now, and forgets what only older ones have.
+    fn used(&mut self, root: ObjectId) {
+        self.roots.retain(|known| *known != root);
+        self.roots.push_back(root);
+        if self.weight <= self.swept_weight + self.swept_weight / 2 + SLACK {
+            return;
+        }
+        while self.roots.len() > KEPT_ROOTS {
+            self.roots.pop_front();
+        }
+        let known = std::mem::take(&mut self.folders);
+        let mut kept = HashMap::new();
+        let mut manifests = 0;
+        for root in &self.roots {
+            if let Some(folder) = known.get(root) {
+                manifests += keep(*root, folder, &mut kept);
+            }
+        }
+        self.weight = kept.values().map(|folder| folder.weight()).sum();
+        self.swept_weight = self.weight;
+        self.folders = kept;
+        // What is forgotten here is read again once: rare enough that it does not matter.
+        if self.blobs.len() > 4 * manifests + SPARE_BLOBS {
+            self.blobs = HashMap::new();
+        }
+    }
+
+    #[cfg(test)]
+    fn sizes(&self) -> (usize, usize) {
+        (self.folders.len(), self.weight)
+    }
+}
+
+/// Keeps a folder and all below; returns how many manifests were not kept before.
+fn keep(id: ObjectId, folder: &Arc<Folder>, kept: &mut HashMap<ObjectId, Arc<Folder>>) -> usize {
+    if kept.contains_key(&id) {
+        return 0;
+    }
+    kept.insert(id, Arc::clone(folder));
+    let below: usize = folder.folders.iter().map(|(_, id, inner)| keep(*id, inner, kept)).sum();
+    folder.count + below
 }
 
 impl Folder {
-    fn is_empty(&self) -> bool {
-        self.manifests.is_empty() && self.odd.is_empty() && self.folders.is_empty()
+    /// Roughly proportional to its memory.
+    fn weight(&self) -> usize {
+        1 + self.manifests.len() + self.too_large.len() + self.folders.len()
     }
 
     fn collect(
         &self,
         parent: &BString,
-        markers: &[Marker],
+        wanted: &Wanted,
         candidates: &mut Vec<(BString, ObjectId)>,
         skipped: &mut Vec<Skipped>,
     ) {
+        if self.empty {
+            return;
+        }
         let join = |name: &BString| {
             let mut path = parent.clone();
             if !path.is_empty() {
@@ -219,67 +296,129 @@ impl Folder {
             path.extend_from_slice(name);
             path
         };
+        let is_wanted =
+            |mentions: &[Mention]| mentions.iter().any(|mention| mention.may_be_one_of(wanted));
         for (name, blob, mentions) in &self.manifests {
-            if mentions.iter().any(|mention| mention.may_be_one_of(markers)) {
+            if is_wanted(mentions) {
                 candidates.push((join(name), *blob));
             }
         }
-        for (name, reason) in &self.odd {
-            skipped.push(Skipped {
-                path: join(name).to_str_lossy().into_owned(),
-                line: None,
-                reason: (*reason).to_owned(),
-            });
-        }
-        for (name, folder) in &self.folders {
-            folder.collect(&join(name), markers, candidates, skipped);
-        }
-    }
-}
-
-impl Mention {
-    fn may_be_one_of(&self, markers: &[Marker]) -> bool {
-        match self {
-            Self::Unclear => true,
-            Self::Clear { key, value } => {
-                markers.iter().any(|marker| marker.key() == *key && marker.value() == *value)
+        for (name, mentions) in &self.too_large {
+            if is_wanted(mentions) {
+                skipped.push(Skipped {
+                    path: join(name).to_str_lossy().into_owned(),
+                    line: None,
+                    reason: format!(
+                        "the file is larger than {} MiB: move the marked value to a smaller one",
+                        LARGEST_MANIFEST / (1024 * 1024)
+                    ),
+                });
             }
         }
-    }
-}
-
-/// The markers that a file mentions, read without parsing it.
-fn mentions(text: &[u8]) -> Vec<Mention> {
-    if !markers::may_hold_marker(text) {
-        return Vec::new();
-    }
-    let mut mentions = Vec::new();
-    for key in markers::KEYS {
-        for at in memchr::memmem::find_iter(text, key.as_bytes()) {
-            let mention = text
-                .get(at + key.len()..)
-                .and_then(json_value)
-                .map_or(Mention::Unclear, |value| Mention::Clear { key, value });
-            if !mentions.contains(&mention) {
-                mentions.push(mention);
-            }
+        for (name, _, folder) in &self.folders {
+            folder.collect(&join(name), wanted, candidates, skipped);
         }
     }
-    mentions
 }
 
-/// What follows the key of a JSON member up to the end of its string value, if that is written
-/// without escapes.
-fn json_value(rest: &[u8]) -> Option<String> {
-    let rest = rest.strip_prefix(b"\"")?.trim_ascii_start();
-    let rest = rest.strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
-    let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\n'))?;
-    let (value, after) = rest.split_at_checked(end)?;
-    let value = std::str::from_utf8(value).ok()?;
-    after.starts_with(b"\"").then(|| value.to_owned())
+impl Overlooked {
+    /// Whether everything was looked into.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn add(&mut self, other: Self) {
+        self.links += other.links;
+        self.submodules += other.submodules;
+        self.huge += other.huge;
+        self.deep += other.deep;
+    }
 }
 
-const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
+impl fmt::Display for Overlooked {
+    /// `300 symbolic links, 1 submodule`; empty if everything was looked into.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.links, "symbolic link"),
+            (self.submodules, "submodule"),
+            (self.huge, "file of more than 16 MiB"),
+            (self.deep, "folder nested too deep"),
+        ];
+        let mut first = true;
+        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            let comma = if first { "" } else { ", " };
+            let (noun, rest) = what.split_once(' ').map_or((what, ""), |(a, b)| (a, b));
+            let what = match (count, noun) {
+                (1, _) => what.to_owned(),
+                (_, "file" | "folder") => format!("{noun}s {rest}"),
+                _ => format!("{what}s"),
+            };
+            write!(f, "{comma}{count} {what}")?;
+            first = false;
+        }
+        Ok(())
+    }
+}
+
+/// The largest file that is searched for a marker, in bytes.
+const LARGEST_SEARCHED: u64 = 16 * 1024 * 1024;
 const MAX_DEPTH: usize = 64;
-const MAX_FOLDERS: usize = 200_000;
-const MAX_BLOBS: usize = 1_000_000;
+/// Commits whose folders are kept: the tips of a few base branches.
+const KEPT_ROOTS: usize = 4;
+/// Entries of folders that may come together before the first sweep.
+const SLACK: usize = 20_000;
+/// Blobs of the past that may be remembered beside those of the present: 8 MB.
+const SPARE_BLOBS: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
+    use super::*;
+
+    fn id(number: u32) -> ObjectId {
+        ObjectId::from_hex(format!("{number:040x}").as_bytes()).unwrap()
+    }
+
+    /// A tip whose one large folder has another id than any before.
+    fn tip(index: &mut Index, number: u32) {
+        let large = Folder {
+            manifests: (0..10_000)
+                .map(|n| (BString::from(n.to_string()), id(n), Arc::from(Vec::new())))
+                .collect(),
+            count: 10_000,
+            ..Folder::default()
+        };
+        let large = Arc::new(large);
+        let root = Folder {
+            folders: vec![(BString::from("apps"), id(2 * number), Arc::clone(&large))],
+            ..Folder::default()
+        };
+        index.weight += large.weight() + root.weight();
+        index.folders.insert(id(2 * number), large);
+        index.folders.insert(id(2 * number + 1), Arc::new(root));
+        index.used(id(2 * number + 1));
+    }
+
+    #[test]
+    fn folders_of_earlier_tips_are_forgotten() {
+        let mut index = Index::default();
+        for number in 0..1000 {
+            tip(&mut index, number);
+            let (folders, weight) = index.sizes();
+            assert!(folders <= 24 && weight <= 100_000, "{number}: {folders} {weight}");
+        }
+        assert!(index.folders.contains_key(&id(1999)) && index.folders.contains_key(&id(1998)));
+    }
+
+    #[test]
+    fn what_was_overlooked_is_counted_in_words() {
+        let overlooked = Overlooked { links: 300, submodules: 1, huge: 2, deep: 0 };
+        assert_eq!(
+            overlooked.to_string(),
+            "300 symbolic links, 1 submodule, 2 files of more than 16 MiB"
+        );
+        assert!(Overlooked::default().is_empty() && !overlooked.is_empty());
+    }
+}

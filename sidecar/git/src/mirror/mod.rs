@@ -14,17 +14,17 @@ mod fetch;
 pub(crate) mod index;
 mod object;
 mod push;
-mod sign;
 mod storage;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gix::ObjectId;
+use lockgate_core::revision::Version;
 
+use crate::commit_id::CommitId;
 use crate::error::GitError;
 use crate::markers::Marker;
 use crate::remote::Remote;
@@ -32,10 +32,6 @@ use crate::url::RemoteUrl;
 use commit::{CommitMeta, CommitOutcome};
 use index::{Index, Search};
 use object::NewObject;
-
-/// The id of a commit.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommitId(pub(crate) ObjectId);
 
 /// What the branches of the remote point at, as of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,29 +192,28 @@ impl Mirror {
         state.noting_damage(result)
     }
 
-    /// Makes a commit on top of `base` that gives every found scalar the value its marker has for
-    /// `version`. Nothing is written to disk: the objects wait in memory for [`Mirror::push`].
+    /// Makes a commit on top of `base` that gives every found scalar what its field takes of
+    /// `version`. What cannot be edited is left as it is and listed in the outcome. Nothing is
+    /// written to disk: the objects wait in memory for [`Mirror::push`].
     ///
     /// # Errors
-    /// [`GitError::InvalidManifest`] if a file cannot take its value; [`GitError::SigningFailed`];
+    /// [`GitError::InvalidManifest`] if nothing that was found can be edited; [`GitError::SigningFailed`];
     /// [`GitError::MirrorDamaged`].
     pub fn commit(
         &self,
         base: &CommitId,
         search: &Search,
-        version: &str,
+        version: &Version,
         meta: &CommitMeta,
     ) -> Result<CommitOutcome, GitError> {
         let mut state = self.state();
         let repository = state.repository.to_thread_local();
         let result = commit::commit(&repository, base.0, search, version, meta);
-        match state.noting_damage(result)? {
-            None => Ok(CommitOutcome::Unchanged),
-            Some((commit, objects)) => {
-                state.keep(commit.id, objects);
-                Ok(CommitOutcome::Created(commit))
-            }
+        let (outcome, objects) = state.noting_damage(result)?;
+        if let CommitOutcome::Created(commit) = &outcome {
+            state.keep(commit.id, objects);
         }
+        Ok(outcome)
     }
 
     /// Pushes a commit made by [`Mirror::commit`] to `branch`, if the branch still is at `expected`
@@ -301,7 +296,7 @@ impl Mirror {
         &self,
         commit: &CommitId,
         markers: &[Marker],
-        version: &str,
+        version: &Version,
     ) -> Result<bool, GitError> {
         self.is_edit_of(commit, markers, version, |parents| match parents {
             [parent] => Some(*parent),
@@ -319,7 +314,7 @@ impl Mirror {
         &self,
         commit: &CommitId,
         markers: &[Marker],
-        version: &str,
+        version: &Version,
     ) -> Result<bool, GitError> {
         self.is_edit_of(commit, markers, version, |parents| match parents {
             [_, merged] => Some(*merged),
@@ -331,7 +326,7 @@ impl Mirror {
         &self,
         commit: &CommitId,
         markers: &[Marker],
-        version: &str,
+        version: &Version,
         choose: impl Fn(&[ObjectId]) -> Option<ObjectId>,
     ) -> Result<bool, GitError> {
         let mut state = self.state();
@@ -369,29 +364,6 @@ impl State {
             let oldest = self.prepared_order.remove(0);
             self.prepared.remove(&oldest);
         }
-    }
-}
-
-impl fmt::Display for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-impl fmt::Debug for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CommitId({})", self.0)
-    }
-}
-
-impl FromStr for CommitId {
-    type Err = GitError;
-
-    /// 40 hex digits.
-    fn from_str(text: &str) -> Result<Self, GitError> {
-        ObjectId::from_hex(text.as_bytes())
-            .map(Self)
-            .map_err(|_| GitError::Protocol { detail: format!("{text:?} is not a commit id") })
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use lockgate_git::{CommitOutcome, Mirror};
+use lockgate_git::{CommitOutcome, GitError, Mirror};
 
 use crate::manifest;
-use crate::support::{MARKER, Repo, git, git_command, marker, meta, promote};
+use crate::support::{MARKER, Repo, git, git_command, marker, meta, promote, version};
 
 #[test]
 fn a_promotion_changes_exactly_the_marked_lines() {
@@ -30,7 +30,7 @@ fn a_promotion_changes_exactly_the_marked_lines() {
     let message =
         "Promote ns/app in prod to 2.0.0\n\nLockgate-Promotion: 0190\nLockgate-Target: ns/app/prod";
     let CommitOutcome::Created(commit) =
-        mirror.commit(&tips.base, &search, "2.0.0", &meta(message)).unwrap()
+        mirror.commit(&tips.base, &search, &version("2.0.0"), &meta(message)).unwrap()
     else {
         panic!("nothing changed");
     };
@@ -135,11 +135,18 @@ fn what_is_no_file_is_reported_and_left_alone() {
         .iter()
         .map(|s| format!("{}:{:?} {}", s.path, s.line, s.reason))
         .collect::<Vec<_>>();
-    assert_eq!(skipped.len(), 4, "{skipped:?}");
-    assert_eq!(skipped[0], "big.yaml:None the file is larger than 4 MiB");
-    assert!(skipped[1].starts_with("broken.yaml:Some(8) the file is not YAML"), "{skipped:?}");
-    assert_eq!(skipped[2], "link.yaml:None the file is a symbolic link");
-    assert_eq!(skipped[3], "module.yaml:None the file is a submodule");
+    assert_eq!(skipped.len(), 2, "{skipped:?}");
+    assert!(skipped[0].starts_with("big.yaml:None the file is larger than 4 MiB"), "{skipped:?}");
+    assert!(skipped[1].starts_with("broken.yaml:Some(8) the file is a template"), "{skipped:?}");
+    assert_eq!(search.overlooked.to_string(), "1 symbolic link, 1 submodule");
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&base, &search, &version("2.0.0"), &meta("x")).unwrap()
+    else {
+        panic!()
+    };
+    let incomplete = commit.incomplete.iter().map(|skipped| skipped.path.as_str());
+    assert_eq!(incomplete.collect::<Vec<_>>(), ["big.yaml", "broken.yaml"]);
+    assert_eq!(commit.files.len(), 2);
     promote(&mirror, &remote, "p", "2.0.0").unwrap();
     repo.fsck();
     assert_eq!(
@@ -205,7 +212,7 @@ fn an_edit_is_known_after_a_rebase_and_not_after_an_amendment() {
     let tips = mirror.fetch(&remote, "main", None).unwrap();
     let search = mirror.find(&tips.base, &[marker()]).unwrap();
     let CommitOutcome::Created(commit) =
-        mirror.commit(&tips.base, &search, "2.0.0", &meta("Promote")).unwrap()
+        mirror.commit(&tips.base, &search, &version("2.0.0"), &meta("Promote")).unwrap()
     else {
         panic!()
     };
@@ -215,7 +222,7 @@ fn an_edit_is_known_after_a_rebase_and_not_after_an_amendment() {
     repo.change(&[("c.yaml", "x: 1\n")]);
     let judge = |branch: &str, version: &str| {
         let head = mirror.fetch(&remote, "main", Some(branch)).unwrap().head.unwrap();
-        mirror.is_edit(&head, &[marker()], version).unwrap()
+        mirror.is_edit(&head, &[marker()], &self::version(version)).unwrap()
     };
     assert!(judge("promotion", "2.0.0") && !judge("promotion", "2.0.1"));
     git(&work, &["checkout", "-q", "-b", "rebased", "origin/promotion"]);
@@ -232,7 +239,7 @@ fn an_edit_is_known_after_a_rebase_and_not_after_an_amendment() {
     assert!(!judge("merged", "2.0.0") && !judge("main", "2.0.0"));
     let is_updated = |branch: &str, version: &str| {
         let head = mirror.fetch(&remote, "main", Some(branch)).unwrap().head.unwrap();
-        mirror.is_edit_with_update(&head, &[marker()], version).unwrap()
+        mirror.is_edit_with_update(&head, &[marker()], &self::version(version)).unwrap()
     };
     assert!(is_updated("merged", "2.0.0") && !is_updated("merged", "2.0.1"));
     assert!(!is_updated("promotion", "2.0.0") && !is_updated("main", "2.0.0"));
@@ -240,4 +247,65 @@ fn an_edit_is_known_after_a_rebase_and_not_after_an_amendment() {
     git(&work, &["commit", "-q", "-a", "--amend", "--no-edit"]);
     git(&work, &["push", "-q", "-f", "origin", "merged"]);
     assert!(!is_updated("merged", "2.0.0"), "the merge brought something that neither side has");
+}
+
+#[test]
+fn links_are_a_count_and_no_list() {
+    let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
+    for n in 0..300 {
+        std::os::unix::fs::symlink("a.yaml", repo.work().join(format!("link{n}.yaml"))).unwrap();
+    }
+    repo.change(&[]);
+    let (mirror, remote) = (repo.mirror(), repo.remote());
+    let base = mirror.fetch(&remote, "main", None).unwrap().base;
+    let search = mirror.find(&base, &[marker()]).unwrap();
+    assert_eq!((search.found.len(), search.skipped.len()), (1, 0));
+    assert_eq!(search.overlooked.to_string(), "300 symbolic links");
+}
+
+#[test]
+fn each_field_takes_its_part_of_the_version_and_the_commit_says_which() {
+    let (old, new) = ("1".repeat(40), "2".repeat(40));
+    let text = format!(
+        "ref:\n  tag: v1.2.2 {MARKER}\n  name: refs/tags/v1.2.2 {MARKER}\n  commit: \"{old}\" {MARKER}\n"
+    );
+    let repo = Repo::with(&[("a.yaml", &text)]);
+    let (mirror, remote) = (repo.mirror(), repo.remote());
+    let base = mirror.fetch(&remote, "main", None).unwrap().base;
+    let search = mirror.find(&base, &[marker()]).unwrap();
+    let target = version(&format!("v1.2.3@sha1:{new}"));
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&base, &search, &target, &meta("x")).unwrap()
+    else {
+        panic!()
+    };
+    let written = commit.files.iter().map(|file| file.new.as_str()).collect::<Vec<_>>();
+    assert_eq!(written, ["v1.2.3", "refs/tags/v1.2.3", new.as_str()]);
+    mirror.push(&remote, "p", None, &commit.id).unwrap();
+    let head = mirror.fetch(&remote, "main", Some("p")).unwrap().head.unwrap();
+    assert!(mirror.is_edit(&head, &[marker()], &target).unwrap());
+    assert!(!mirror.is_edit(&head, &[marker()], &version("v1.2.3")).unwrap());
+
+    // A field that takes a hash, and none was reported: the others are written, this one is named.
+    let CommitOutcome::Created(commit) =
+        mirror.commit(&base, &search, &version("v1.2.3"), &meta("x")).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!((commit.files.len(), commit.incomplete.len()), (2, 1));
+    assert_eq!(commit.incomplete[0].line, Some(4));
+    assert!(commit.incomplete[0].reason.contains("the field commit takes a hash"));
+}
+
+#[test]
+fn nothing_that_can_be_edited_is_an_error_with_the_first_reason() {
+    let repo = Repo::with(&[("a.yaml", &format!("commit: x {MARKER}\n"))]);
+    let (mirror, remote) = (repo.mirror(), repo.remote());
+    let base = mirror.fetch(&remote, "main", None).unwrap().base;
+    let search = mirror.find(&base, &[marker()]).unwrap();
+    let error = mirror.commit(&base, &search, &version("2.0.0"), &meta("x")).unwrap_err();
+    assert!(
+        matches!(&error, GitError::InvalidManifest { path, line: 1, .. } if path == "a.yaml"),
+        "{error:?}"
+    );
 }

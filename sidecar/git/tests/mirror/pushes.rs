@@ -6,7 +6,7 @@ use std::process::Command;
 use lockgate_git::{CommitOutcome, GitError, Mirror};
 
 use crate::manifest;
-use crate::support::{Repo, git, marker, meta, promote};
+use crate::support::{Repo, git, marker, meta, promote, version};
 
 #[test]
 fn a_push_to_the_base_branch_is_found_again_by_its_trailer() {
@@ -16,7 +16,7 @@ fn a_push_to_the_base_branch_is_found_again_by_its_trailer() {
     let search = mirror.find(&old, &[marker()]).unwrap();
     let message = "Promote\n\nLockgate-Promotion: 0190\nLockgate-Target: ns/app/prod\n";
     let CommitOutcome::Created(commit) =
-        mirror.commit(&old, &search, "2.0.0", &meta(message)).unwrap()
+        mirror.commit(&old, &search, &version("2.0.0"), &meta(message)).unwrap()
     else {
         panic!("nothing changed");
     };
@@ -55,7 +55,12 @@ fn of_two_pushers_exactly_one_wins() {
                     let tips = mirror.fetch(&remote, "main", Some("p")).unwrap();
                     let search = mirror.find(&tips.base, &[marker()]).unwrap();
                     let outcome = mirror
-                        .commit(&tips.base, &search, &format!("{round}.{n}.9"), &meta("x"))
+                        .commit(
+                            &tips.base,
+                            &search,
+                            &version(&format!("{round}.{n}.9")),
+                            &meta("x"),
+                        )
                         .unwrap();
                     let CommitOutcome::Created(commit) = outcome else { panic!("unchanged") };
                     barrier.wait();
@@ -84,7 +89,7 @@ fn a_branch_that_somebody_moved_is_not_overwritten() {
     let tips = mirror.fetch(&remote, "main", Some("p")).unwrap();
     let search = mirror.find(&tips.base, &[marker()]).unwrap();
     let CommitOutcome::Created(commit) =
-        mirror.commit(&tips.base, &search, "2.0.0", &meta("x")).unwrap()
+        mirror.commit(&tips.base, &search, &version("2.0.0"), &meta("x")).unwrap()
     else {
         panic!("unchanged");
     };

@@ -6,7 +6,7 @@ use std::fs;
 use lockgate_git::{CommitOutcome, GitError, Mirror};
 
 use crate::manifest;
-use crate::support::{self, Repo, git, marker, meta, promote};
+use crate::support::{self, Repo, git, marker, meta, promote, version};
 
 #[test]
 fn a_force_pushed_base_is_followed() {
@@ -43,8 +43,8 @@ fn what_is_missing_has_an_error_of_its_own() {
     let search = mirror.find(&tips.base, &[marker()]).unwrap();
     assert!(search.found.is_empty() && search.skipped.is_empty());
     assert_eq!(
-        mirror.commit(&tips.base, &search, "2", &meta("x")).unwrap(),
-        CommitOutcome::Unchanged
+        mirror.commit(&tips.base, &search, &version("2"), &meta("x")).unwrap(),
+        CommitOutcome::Unchanged { incomplete: Vec::new() }
     );
 
     fs::remove_dir_all(repo.origin()).unwrap();

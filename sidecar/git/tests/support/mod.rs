@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use lockgate_core::revision::Version;
 use lockgate_git::{
     AddressPolicy, CommitMeta, CommitOutcome, Credentials, Marker, Mirror, Remote, RemoteUrl,
 };
@@ -139,6 +140,10 @@ pub fn remote(url: &str, credentials: Credentials) -> Remote {
     Remote::new(RemoteUrl::parse(url, &policy).unwrap(), credentials)
 }
 
+pub fn version(text: &str) -> Version {
+    Version::new(text).unwrap()
+}
+
 pub fn marker() -> Marker {
     Marker::Promotion("ns:app:prod".to_owned())
 }
@@ -163,8 +168,9 @@ pub fn promote(
 ) -> Result<Option<lockgate_git::CommitId>, lockgate_git::GitError> {
     let tips = mirror.fetch(remote, "main", Some(branch))?;
     let search = mirror.find(&tips.base, &[marker()])?;
-    match mirror.commit(&tips.base, &search, version, &meta(&format!("Promote to {version}")))? {
-        CommitOutcome::Unchanged => Ok(None),
+    let meta = meta(&format!("Promote to {version}"));
+    match mirror.commit(&tips.base, &search, &self::version(version), &meta)? {
+        CommitOutcome::Unchanged { .. } => Ok(None),
         CommitOutcome::Created(commit) => {
             mirror.push(remote, branch, tips.head.as_ref(), &commit.id)?;
             Ok(Some(commit.id))
