@@ -80,10 +80,18 @@ impl<'a> Destination<'a> {
         format!("Promote {} in {}{target} to {version}", self.pipeline, self.environment)
     }
 
-    /// Subject and trailers.
+    /// Subject and trailers. A version that the subject does not tell in full, because it has a
+    /// name and a hash, has a trailer too: [`version_of_message`] reads it back.
     #[must_use]
     pub fn commit_message(&self, version: &Version, id: PromotionId) -> String {
-        format!("{}\n\n{PROMOTION_TRAILER}: {id}\n{TARGET_TRAILER}: {self}\n", self.title(version))
+        let title = self.title(version);
+        let mut message =
+            format!("{title}\n\n{PROMOTION_TRAILER}: {id}\n{TARGET_TRAILER}: {self}\n");
+        let full = version.full();
+        if full != version.as_str() {
+            message.push_str(&format!("{VERSION_TRAILER}: {full}\n"));
+        }
+        message
     }
 
     /// The block that a pull request's body begins with.
@@ -122,6 +130,8 @@ pub fn branch_name(pipeline: &PipelineKey, environment: &str, target: Option<&Ta
 pub const PROMOTION_TRAILER: &str = "Lockgate-Promotion";
 /// Trailer with the destination.
 pub const TARGET_TRAILER: &str = "Lockgate-Target";
+/// Trailer with a version of two parts.
+pub const VERSION_TRAILER: &str = "Lockgate-Version";
 
 const BLOCK_BEGIN: &str = "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\n";
 const BLOCK_END: &str = "\n</details>";
@@ -133,6 +143,17 @@ pub fn parse_title_version(message: &str) -> Option<&str> {
     let subject = message.lines().next()?.strip_prefix("Promote ")?;
     let (_, version) = subject.trim_end().rsplit_once(" to ")?;
     (!version.contains(' ')).then_some(version)
+}
+
+/// The version that a commit of ours writes, from its message.
+#[must_use]
+pub fn version_of_message(message: &str) -> Option<Version> {
+    let title = parse_title_version(message)?;
+    let full = last_paragraph(message)
+        .into_iter()
+        .filter_map(|(key, value)| key.eq_ignore_ascii_case(VERSION_TRAILER).then_some(value))
+        .next_back();
+    Version::new(full.as_deref().unwrap_or(title)).ok()
 }
 
 /// Our trailers in a commit's message.
@@ -148,18 +169,23 @@ pub struct Trailers {
 /// case-insensitive, the subject is none. Of two equal ones the last counts.
 #[must_use]
 pub fn parse_trailers(message: &str) -> Trailers {
-    let text = message.trim_end().replace("\r\n", "\n");
-    let Some((_, last)) = text.rsplit_once("\n\n") else { return Trailers::default() };
     let mut trailers = Trailers::default();
-    for (key, value) in last.lines().filter_map(|line| line.split_once(':')) {
-        let value = value.trim();
+    for (key, value) in last_paragraph(message) {
         if key.eq_ignore_ascii_case(PROMOTION_TRAILER) {
             trailers.promotion = value.parse().ok();
         } else if key.eq_ignore_ascii_case(TARGET_TRAILER) {
-            trailers.target = Some(value.to_owned());
+            trailers.target = Some(value);
         }
     }
     trailers
+}
+
+/// The lines `key: value` of a message's last paragraph, unless that is the subject's.
+fn last_paragraph(message: &str) -> Vec<(String, String)> {
+    let text = message.trim_end().replace("\r\n", "\n");
+    let Some((_, last)) = text.rsplit_once("\n\n") else { return Vec::new() };
+    let pairs = last.lines().filter_map(|line| line.split_once(':'));
+    pairs.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect()
 }
 
 /// The destination that the metadata block in a pull request's body names, the original's open ones
@@ -249,6 +275,16 @@ mod tests {
         assert_eq!(parse_trailers(&message), expected);
         assert_eq!(parse_trailers(&message.replace('\n', "\r\n")), expected);
         assert_eq!(parse_title_version(&message), Some("1.2.3"));
+        assert_eq!(version_of_message(&message), Some(Version::new("1.2.3").unwrap()));
+        assert_eq!(message.lines().count(), 4);
+        // A version of two parts survives, an amended message or a forge's line ends notwithstanding.
+        let both = Version::new("v1.2.3@sha1:7d1b2c3f").unwrap();
+        let message = destination.commit_message(&both, id);
+        assert!(message.ends_with("\nLockgate-Version: v1.2.3@sha1:7d1b2c3f\n"), "{message}");
+        for message in [message.clone(), message.replace('\n', "\r\n")] {
+            assert_eq!(parse_trailers(&message), expected);
+            assert_eq!(version_of_message(&message), Some(both.clone()));
+        }
         for none in ["", "fix", "Promote ns/app in prod", "Promote x to a b", "Move to 1.2.3"] {
             assert_eq!(parse_title_version(none), None, "{none}");
         }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use lockgate_core::naming::{Destination, parse_title_version};
+use lockgate_core::naming::{Destination, version_of_message};
 use lockgate_core::promotion::{DoneDetail, FailureReason};
 use lockgate_git::{
     Ahead, Commit, CommitId, CommitMeta, CommitOutcome, GitError, Marker, Mirror, Remote, Search,
@@ -89,10 +89,10 @@ impl Job {
         if !self.is_untouched(mirror, &ours.id, &ours.message)? {
             return Ok(None);
         }
-        let Some(version) = parse_title_version(&ours.message) else { return Ok(None) };
+        let Some(version) = version_of_message(&ours.message) else { return Ok(None) };
         let markers = self.markers();
         for other in others {
-            if !mirror.is_edit_with_update(&other.id, &markers, version)? {
+            if !mirror.is_edit_with_update(&other.id, &markers, &version)? {
                 return Ok(None);
             }
         }
@@ -101,8 +101,8 @@ impl Job {
 
     /// Whether a commit of ours is as we made it. It may have been rebased.
     fn is_untouched(&self, mirror: &Mirror, head: &CommitId, message: &str) -> Result<bool, Fault> {
-        let Some(version) = parse_title_version(message) else { return Ok(false) };
-        Ok(mirror.is_edit(head, &self.markers(), version)?)
+        let Some(version) = version_of_message(message) else { return Ok(false) };
+        Ok(mirror.is_edit(head, &self.markers(), &version)?)
     }
 
     fn markers(&self) -> Vec<Marker> {
@@ -131,9 +131,6 @@ impl Job {
         if search.found.is_empty() {
             return Err(self.no_marker(&markers, &search));
         }
-        for skipped in &search.skipped {
-            tracing::warn!(promotion = %self.order.id, path = %skipped.path, line = skipped.line, "a marker was passed over: {}", skipped.reason);
-        }
         let settings = &self.executor.settings.git;
         let meta = CommitMeta {
             message: self.order.texts.commit_message.clone(),
@@ -143,10 +140,14 @@ impl Job {
             time: self.order.time.as_second(),
             signing_key: settings.signing_key.clone(),
         };
-        match mirror.commit(base, &search, self.order.version.as_str(), &meta)? {
-            CommitOutcome::Created(commit) => Ok(Some(commit)),
-            CommitOutcome::Unchanged => Ok(None),
+        let (commit, incomplete) = match mirror.commit(base, &search, &self.order.version, &meta)? {
+            CommitOutcome::Created(commit) => (Some(commit.clone()), commit.incomplete),
+            CommitOutcome::Unchanged { incomplete } => (None, incomplete),
+        };
+        for skipped in &incomplete {
+            tracing::warn!(promotion = %self.order.id, path = %skipped.path, line = skipped.line, "a marker was passed over: {}", skipped.reason);
         }
+        Ok(commit)
     }
 
     fn no_marker(&self, markers: &[Marker], search: &Search) -> Fault {
@@ -156,6 +157,16 @@ impl Job {
         for skipped in search.skipped.iter().take(SKIPPED_SHOWN) {
             let line = skipped.line.map(|line| format!(":{line}")).unwrap_or_default();
             message.push_str(&format!("; passed over {}{line}: {}", skipped.path, skipped.reason));
+        }
+        if search.skipped.len() > SKIPPED_SHOWN {
+            message.push_str(&format!(" and {} more", search.skipped.len() - SKIPPED_SHOWN));
+        }
+        if let Some(off) = search.switched_off.first() {
+            let line = off.line.map(|line| format!(":{line}")).unwrap_or_default();
+            message.push_str(&format!("; {}{line}: {}", off.path, off.reason));
+        }
+        if !search.overlooked.is_empty() {
+            message.push_str(&format!("; not looked into: {}", search.overlooked));
         }
         Fault::new(FailureReason::MarkerNotFound, message)
     }

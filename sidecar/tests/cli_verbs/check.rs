@@ -133,6 +133,42 @@ fn check_finds_markers_and_says_which_are_missing_misplaced_or_unknown() {
 }
 
 #[test]
+fn check_looks_at_the_files_that_promotions_look_at() {
+    let dir = TempDir::new().unwrap();
+    let file = good(dir.path());
+    let repository = dir.path().join("fleet");
+    fs::create_dir_all(repository.join("module")).unwrap();
+    let marked = "version: 1.2.3 # {\"$promotion\": \"team:podinfo:prod\"}\n";
+    let write = |name: &str, text: &str| fs::write(repository.join(name), text).unwrap();
+    write("Kustomization", marked);
+    write("values.yaml.gotmpl", marked);
+    write("README.md", "Mark a value: `version: 1 # {\"$promotion\": \"team:podinfo:prod\"}`\n");
+    write("off.yaml", &format!("#{marked}# v: 1 # {{\"$promotion\": \"team:gone:prod\"}}\n"));
+    write("module/.git", "gitdir: elsewhere\n");
+    write("module/other.yaml", "v: {a: 1} # {\"$promotion\": \"team:podinfo:prod\"}\n");
+    std::os::unix::fs::symlink("Kustomization", repository.join("link.yaml")).unwrap();
+    let folder = repository.display().to_string();
+    let (code, out, _) = run(&mut lockgate(&["check", "--strict", &file, "--repository", &folder]));
+    assert_eq!(code, 0, "{out}");
+    for expected in [
+        "marker: ",
+        "fleet/Kustomization:1: ",
+        "fleet/values.yaml.gotmpl:1: ",
+        "off.yaml:1: {\"$promotion\": \"team:podinfo:prod\"} is switched off",
+        "not looked into: 1 symbolic link\n",
+        "1 pipeline, 0 errors, 0 warnings\n",
+    ] {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+    write("single.yaml", "version: 1 # {'$promotion': 'team:podinfo:prod'}\n");
+    write("secret.yaml", &format!("{marked}sops: {{mac: x}}\n"));
+    let (code, out, _) = run(&mut lockgate(&["check", &file, "--repository", &folder]));
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("single.yaml:1: JSON takes double quotes"), "{out}");
+    assert!(out.contains("secret.yaml:1: the checksum of SOPS"), "{out}");
+}
+
+#[test]
 fn check_reads_the_configuration_and_its_pipelines() {
     let dir = TempDir::new().unwrap();
     fs::create_dir(dir.path().join("pipelines")).unwrap();

@@ -80,6 +80,21 @@ impl Version {
         &self.shown
     }
 
+    /// Both parts in one text, from which [`Version::new`] makes the same version again.
+    #[must_use]
+    pub fn full(&self) -> String {
+        match &self.parts {
+            Parts::Name(_) => self.shown.clone(),
+            Parts::Hash(hash) => hash.to_string(),
+            Parts::Both(name, hash) => {
+                let branch_like = hash.algorithm == GIT && semver_of(&name.text).is_none();
+                let prefix = if branch_like { TAGS } else { "" };
+                let plus = if name.suffix.is_empty() { "" } else { "+" };
+                format!("{prefix}{}{plus}{}@{hash}", name.text, name.suffix)
+            }
+        }
+    }
+
     /// What a field of the name `key` becomes whose value was `old`. `key` is `None` for a value
     /// without a key, such as a whole document.
     ///
@@ -235,16 +250,7 @@ impl TryFrom<String> for Version {
 
 impl From<Version> for String {
     fn from(version: Version) -> Self {
-        match version.parts {
-            Parts::Name(_) => version.shown,
-            Parts::Hash(hash) => hash.to_string(),
-            Parts::Both(name, hash) => {
-                let branch_like = hash.algorithm == GIT && semver_of(&name.text).is_none();
-                let prefix = if branch_like { TAGS } else { "" };
-                let plus = if name.suffix.is_empty() { "" } else { "+" };
-                format!("{prefix}{}{plus}{}@{hash}", name.text, name.suffix)
-            }
-        }
+        version.full()
     }
 }
 

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use super::document::{Document, Kind, Node, NotYaml, Role, Tag};
 use super::mention::Wanted;
-use super::{KEYS, Marker, sops};
+use super::{KEYS, LARGEST_MANIFEST, Marker, TOO_LARGE, sops};
 
 /// What [`scan`] found in one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,10 @@ pub struct PassedOver {
 pub fn scan(text: &[u8], wanted: &Wanted) -> Scan {
     let mut scan = Scan::default();
     if !wanted.is_mentioned(text) {
+        return scan;
+    }
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > LARGEST_MANIFEST {
+        scan.pass_over(0, TOO_LARGE);
         return scan;
     }
     let text = match std::str::from_utf8(text) {

@@ -131,6 +131,10 @@ impl fmt::Display for Marker {
     }
 }
 
+/// Why a file that has a marker is not parsed.
+pub(crate) const TOO_LARGE: &str =
+    "the file is larger than 4 MiB: move the marked value to a smaller one";
+
 /// Whether a file of this name is looked at. Promotions and `lockgate check` ask this one question.
 ///
 /// YAML by its ending, in any case; `Kustomization`, which kustomize reads too; and templates of
@@ -145,6 +149,9 @@ pub fn is_manifest(name: &[u8]) -> bool {
 
 /// The largest manifest that is read, in bytes. Kubernetes takes objects of at most 1.5 MiB.
 pub const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
+
+/// The largest file that is searched for a marker at all, in bytes.
+pub const LARGEST_SEARCHED: u64 = 16 * 1024 * 1024;
 
 /// Endings that template engines add to the name of what they make.
 const TEMPLATES: [&str; 4] = [".gotmpl", ".tmpl", ".tpl", ".j2"];

@@ -175,7 +175,7 @@ fn a_field_without_a_value_takes_the_first_one() {
 fn a_template_is_called_one() {
     is_passed_over("v: {{ .Values.x }} # M\n", 1, "the value is a template");
     is_passed_over("# M\nv: {{ version }}\n", 1, "the value is a template");
-    is_passed_over("{{ if .x }}\nv: 1 # M\n{{ end }}\n", 1, "template and not YAML");
+    is_passed_over("{{ if .x }}\nv: 1 # M\n{{ end }}\n", 2, "template and not YAML");
     is_passed_over("v: 1 # M\n{% if x %}\n", 2, "template and not YAML");
 }
 

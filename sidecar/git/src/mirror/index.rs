@@ -17,7 +17,9 @@ use gix::bstr::{BString, ByteSlice};
 use gix::objs::tree::EntryKind;
 
 use crate::error::GitError;
-use crate::markers::{self, LARGEST_MANIFEST, Marker, Mention, Wanted, mentions};
+use crate::markers::{
+    self, LARGEST_MANIFEST, LARGEST_SEARCHED, Marker, Mention, TOO_LARGE, Wanted, mentions,
+};
 
 /// What a search found.
 #[derive(Clone, Debug, Default)]
@@ -308,10 +310,7 @@ impl Folder {
                 skipped.push(Skipped {
                     path: join(name).to_str_lossy().into_owned(),
                     line: None,
-                    reason: format!(
-                        "the file is larger than {} MiB: move the marked value to a smaller one",
-                        LARGEST_MANIFEST / (1024 * 1024)
-                    ),
+                    reason: TOO_LARGE.to_owned(),
                 });
             }
         }
@@ -361,8 +360,6 @@ impl fmt::Display for Overlooked {
     }
 }
 
-/// The largest file that is searched for a marker, in bytes.
-const LARGEST_SEARCHED: u64 = 16 * 1024 * 1024;
 const MAX_DEPTH: usize = 64;
 /// Commits whose folders are kept: the tips of a few base branches.
 const KEPT_ROOTS: usize = 4;
