@@ -141,7 +141,7 @@ async fn a_token_that_git_refuses_is_told_from_one_that_the_forge_refuses() {
         json!({}),
         wrong,
         FailureReason::AuthenticationFailed,
-        &["the repository refused the credentials"],
+        &["the repository refused the credentials", "org/manifests", "Secret team/forge"],
     )
     .await;
     for (fault, reason, words) in [

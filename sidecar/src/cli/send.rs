@@ -1,5 +1,7 @@
 //! `lockgate send`.
 
+mod answer;
+
 use std::{
     io::Read,
     path::{Path, PathBuf},
@@ -11,13 +13,12 @@ use lockgate_core::event::Event;
 use lockgate_edge::endpoint::Endpoint;
 use lockgate_edge::key::Key;
 use lockgate_edge::signature::{self, Algorithm};
-use reqwest::{Response, Url};
-use serde_json::{Value, json};
+use reqwest::Url;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{
-    End, Fault, Format, Outcome, Output, block_on, causes, http_client, print, table::pretty,
-};
+use self::answer::Answer;
+use super::{End, Fault, Outcome, Output, block_on, causes, http_client, print};
 
 /// Sign an event as Flux does, post it, and print the answer
 ///
@@ -139,10 +140,12 @@ impl Send {
                 request = request.header(signature::SIGNATURE_HEADER, signature);
             }
             let shown = url.origin().ascii_serialization();
-            let answer = request.body(body).send().await.map_err(|error| {
+            let response = request.body(body).send().await.map_err(|error| {
                 Fault::Failure(format!("{shown}: {}", causes(&error.without_url())))
             })?;
-            self.show(answer).await
+            let answer = Answer::read(response).await?;
+            print(&answer.shown(self.output.format));
+            Ok(if answer.is_success() { End::Done } else { End::Failed })
         })?
     }
 
@@ -210,37 +213,6 @@ impl Send {
                 ))
             })
         }
-    }
-
-    async fn show(&self, answer: Response) -> Outcome {
-        let (status, version) = (answer.status(), answer.version());
-        let header = |name: &str| {
-            answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-        };
-        let (location, retry_after) = (header("location"), header("retry-after"));
-        let bytes = answer.bytes().await.map_err(|error| {
-            Fault::Failure(format!("the answer broke off: {}", causes(&error.without_url())))
-        })?;
-        let body: Value = serde_json::from_slice(&bytes)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        match self.output.format {
-            Format::Json => print(&pretty(
-                &json!({"status": status.as_u16(), "location": location, "retryAfter": retry_after, "body": body}),
-            )),
-            Format::Text => {
-                print(&format!("{version:?} {status}"));
-                for (name, value) in [("Location", location), ("Retry-After", retry_after)] {
-                    if let Some(value) = value {
-                        print(&format!("{name}: {value}"));
-                    }
-                }
-                print(&match body {
-                    Value::String(text) => text,
-                    other => pretty(&other),
-                });
-            }
-        }
-        Ok(if status.is_success() { End::Done } else { End::Failed })
     }
 }
 
@@ -348,4 +320,4 @@ Examples:
   lockgate send https://promote.example.org --endpoint team/podinfo/dev --event event.json --key-file hmac.key
   . target/demo.env && lockgate send --revision 6.5.5      # the demo sets address, endpoint, key and authority
 
-The answer's status decides the exit code: 0 for 2xx, else 1.";
+The exit code is 0 for a 2xx of Lockgate, else 1.";

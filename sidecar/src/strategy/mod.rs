@@ -23,6 +23,7 @@ mod notification;
 mod order;
 mod outcome;
 mod ownership;
+mod place;
 mod poll;
 mod pull_request;
 mod repository;
@@ -108,7 +109,7 @@ impl Executor {
     /// Makes one attempt.
     pub async fn carry_out(self: &Arc<Self>, order: Order) -> Outcome {
         let order = Arc::new(order);
-        match &order.work {
+        let outcome = match &order.work {
             Work::PullRequest { settings, secret } => {
                 pull_request::carry_out(self, &order, settings, secret).await
             }
@@ -117,7 +118,8 @@ impl Executor {
                 Ok(notifier) => notification::carry_out(notifier.as_ref(), &order).await,
                 Err(message) => Outcome::failed(FailureReason::Internal, message),
             },
-        }
+        };
+        outcome.at(&order.work)
     }
 
     /// Asks once how a pull request of this order stands. `tag` is that of the last answer, if it
