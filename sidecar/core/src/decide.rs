@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 use crate::event::{Event, Severity};
 use crate::pipeline::{
-    After, Environment, Per, Pipeline, PromotionRules, Strategy, StrategyKind, Target, TargetId,
+    After, Environment, Per, Pipeline, PromotionRules, Reasons, Strategy, StrategyKind, Target,
+    TargetId,
 };
 use crate::promotion::PromotionId;
 use crate::retry::later;
@@ -154,7 +155,7 @@ impl<'a> Plan<'a> {
         }
         let rules = pipeline.reporting_rules(reporting_environment);
         if !event.succeeded(&rules.reasons) {
-            return Err(not_a_success(event));
+            return Err(not_a_success(event, &rules.reasons));
         }
         let (revision, version) = match event.revision() {
             Ok(both) => both,
@@ -207,7 +208,7 @@ impl<'a> Plan<'a> {
             && rules::is_stale(self.event, &self.revision, last)
         {
             let message = format!(
-                "this object has reported {} at {} already",
+                "this object has reported {} at {} already, which counts; nothing is to be done",
                 last.revision, last.event_time
             );
             return Decision::Nothing { reason: NothingReason::Stale, message, record: None };
@@ -236,7 +237,7 @@ impl<'a> Plan<'a> {
         if starts && self.rules.after == After::All && !missing.is_empty() {
             let names: Vec<String> = missing.iter().map(TargetId::to_string).collect();
             let message = format!(
-                "waits for {} of {} to report {}",
+                "waits for {} of {} to report {} too (after: all); the last of them starts it",
                 names.join(", "),
                 self.from.name,
                 self.revision
@@ -295,7 +296,7 @@ fn unknown_environment(pipeline: &Pipeline, environment: &str) -> Refusal {
     }
 }
 
-fn not_a_success(event: &Event) -> Decision {
+fn not_a_success(event: &Event, reasons: &Reasons) -> Decision {
     let severity = match event.severity {
         Severity::Info => "info",
         Severity::Trace => "trace",
@@ -305,8 +306,12 @@ fn not_a_success(event: &Event) -> Decision {
     // The reason is the sender's text: shown only as far as it can be a reason.
     let reason: String =
         event.reason.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-    let message =
-        format!("reason {reason} with severity {severity} is not a successful deployment");
+    let wanted: Vec<&str> = reasons.iter().collect();
+    let message = format!(
+        "reason {reason} with severity {severity} is not a successful deployment; what promotes is \
+         severity info with one of {} (promotion.reasons of the Pipeline)",
+        wanted.join(", ")
+    );
     Decision::Nothing { reason: NothingReason::NotASuccess, message, record: None }
 }
 

@@ -13,19 +13,28 @@ pub enum Refusal {
     #[error("{0}")]
     BadEvent(EventError),
     /// It was made too long ago: 401.
-    #[error("event of {time} is too old")]
+    #[error(
+        "event of {time} is too old: check the clock (NTP) of the sending cluster; if that is right, \
+         somebody sends an old message again"
+    )]
     TooOld {
         /// The event's time.
         time: Timestamp,
     },
     /// It was made in the future: 401.
-    #[error("event of {time} is from the future")]
+    #[error(
+        "event of {time} is from the future: check the clocks (NTP) of the sending cluster and of \
+         the sidecar"
+    )]
     FromTheFuture {
         /// The event's time.
         time: Timestamp,
     },
     /// The same body under the same key came to another endpoint before: 401.
-    #[error("event was sent to another endpoint before")]
+    #[error(
+        "event was sent to another endpoint before: give each endpoint a key of its own, unless \
+         somebody replays what was overheard"
+    )]
     Replayed,
     /// The pipeline has no such environment: 422.
     #[error("app {pipeline} has no environment {environment} defined")]

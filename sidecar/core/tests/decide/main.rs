@@ -13,3 +13,4 @@ mod model;
 mod properties;
 mod revisions;
 mod targets;
+mod wording;
