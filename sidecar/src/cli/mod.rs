@@ -3,6 +3,7 @@
 
 mod api;
 mod check;
+mod deliveries;
 mod promotions;
 mod send;
 mod serve;
@@ -31,6 +32,8 @@ enum Verb {
     Check(check::Check),
     /// List the promotions of a running sidecar
     Promotions(promotions::Promotions),
+    /// List what became of the last deliveries to a running sidecar
+    Deliveries(deliveries::Deliveries),
 }
 
 /// How results are printed.
@@ -90,6 +93,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Send(send) => send.run(),
         Verb::Check(check) => check.run(),
         Verb::Promotions(promotions) => promotions.run(),
+        Verb::Deliveries(deliveries) => deliveries.run(),
     };
     match outcome {
         Ok(End::Done) => ExitCode::SUCCESS,
@@ -184,5 +188,6 @@ Examples:
   lockgate check pipelines/ --repository ~/src/fleet
   LOCKGATE_KEY=… lockgate send https://promote.example.org/promotion/team/podinfo/dev --revision 6.5.4
   lockgate promotions --state Failed
+  lockgate deliveries --namespace team --pipeline podinfo
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";

@@ -29,7 +29,7 @@ pub use self::{
         EventView, InvolvedObjectView, PromotionSummary, PromotionView, PullRequestState,
         PullRequestView, StateName,
     },
-    wording::{message, remedy, second_chance},
+    wording::{message, next_step, remedy, second_chance},
 };
 
 /// One page of a list.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 use jiff::Timestamp;
+use lockgate_core::decide::NothingReason;
 use lockgate_core::event::Event;
 use lockgate_core::pipeline::{Pipeline, StrategyKind};
 use lockgate_core::promotion::{
@@ -158,6 +159,30 @@ fn every_reason_of_a_failure_has_a_remedy() {
         lines.push(format!("then, after {reason}: {}", second_chance(reason)));
     }
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn every_reason_why_a_delivery_promoted_nothing_has_a_next_step() {
+    let refused = [
+        "NotJson",
+        "NotAnEvent",
+        "TooOld",
+        "FromTheFuture",
+        "Replayed",
+        "UnknownEnvironment",
+        "InvolvedObject",
+        "NoRevision",
+        "TwoRevisions",
+        "MalformedRevision",
+        "LastEnvironment",
+        "NoTargets",
+    ];
+    let nothing = NothingReason::ALL.into_iter().map(NothingReason::as_str);
+    let failed = FailureReason::ALL.iter().map(|reason| reason.as_str());
+    for reason in refused.into_iter().chain(nothing).chain(failed) {
+        assert!(next_step(reason).is_some(), "{reason}");
+    }
+    assert_eq!(next_step("PullRequestOpen"), None);
 }
 
 #[test]

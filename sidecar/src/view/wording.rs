@@ -109,6 +109,38 @@ pub fn remedy(reason: FailureReason) -> &'static str {
     }
 }
 
+/// What a person can do about the reason of a delivery's outcome; `None` where nothing is wrong, or
+/// where the promotion itself says more.
+#[must_use]
+pub fn next_step(reason: &str) -> Option<&'static str> {
+    if let Some(failure) = FailureReason::ALL.iter().find(|failure| failure.as_str() == reason) {
+        return Some(remedy(*failure));
+    }
+    Some(match reason {
+        "NotJson" | "NotAnEvent" => "look at what the sender posts: it is no event of Flux",
+        "TooOld" => "check the clock (NTP) of the sending cluster; or somebody sends it again",
+        "FromTheFuture" => "check the clocks (NTP) of the sending cluster and of the sidecar",
+        "Replayed" => "give each endpoint a key of its own; or somebody sends it again",
+        "UnknownEnvironment" => "send to an environment that the Pipeline has",
+        "InvolvedObject" => {
+            "compare the object with appRef, and its namespace with the targets of the environment"
+        }
+        "NoRevision" => "let the sender put the revision into the event's metadata",
+        "TwoRevisions" => "let the sender name one revision",
+        "MalformedRevision" => "let the sender report a revision that git or a registry allows",
+        "LastEnvironment" => "nothing follows this environment: its events need not be sent",
+        "NoTargets" => "give the next environment a target",
+        "NotASuccess" => "nothing, or add the event's reason to promotion.reasons",
+        "Stale" => "nothing: a newer report of the same object counts",
+        "Behind" => "nothing; to go back, deploy the revision where the newer one was deployed",
+        "AlreadyPromoted" => "nothing: it is where it should be",
+        "AlreadyStarted" => "look at the promotion: it waits, or is on its way",
+        "Declined" => "deploy another revision, or reopen the pull request and merge it",
+        "WaitingForTargets" => "nothing: the event of the last target starts it",
+        _ => return None,
+    })
+}
+
 /// When a failed promotion gets another chance.
 #[must_use]
 pub fn second_chance(reason: FailureReason) -> &'static str {

@@ -22,7 +22,7 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 fn lockgate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
     command.args(arguments).stdin(Stdio::null());
-    // Whoever runs the tests may have sourced the demo's variables.
+    // The person who runs the tests may have sourced the demo's variables.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOCKGATE_")) {
         command.env_remove(name);
     }
@@ -84,7 +84,7 @@ fn usage_errors_exit_with_2_and_help_with_0() {
     assert_eq!(run(&mut lockgate(&["serve", "--wait", "soon"])).0, 2);
     assert_eq!(run(&mut lockgate(&["send", "https://x/promotion/a/b/c"])).0, 2);
     assert_eq!(run(&mut lockgate(&["check", "/nonexistent"])).0, 2);
-    for verb in ["serve", "send", "check", "promotions"] {
+    for verb in ["serve", "send", "check", "promotions", "deliveries"] {
         let (code, help, _) = run(&mut lockgate(&[verb, "--help"]));
         assert_eq!(code, 0);
         assert!(help.contains("Examples:"), "{verb}: {help}");
@@ -98,10 +98,14 @@ fn usage_errors_exit_with_2_and_help_with_0() {
 }
 
 #[test]
-fn promotions_says_where_it_looked_when_nobody_answers() {
-    let (code, _, err) = run(&mut lockgate(&["promotions", "--api", "http://127.0.0.1:1"]));
-    assert!(
-        code == 1 && err.contains("http://127.0.0.1:1") && err.contains("is the sidecar running"),
-        "{err}"
-    );
+fn a_verb_that_asks_says_where_it_looked_when_nobody_answers() {
+    for verb in ["promotions", "deliveries"] {
+        let (code, _, err) = run(&mut lockgate(&[verb, "--api", "http://127.0.0.1:1"]));
+        assert!(
+            code == 1
+                && err.contains("http://127.0.0.1:1")
+                && err.contains("is the sidecar running"),
+            "{err}"
+        );
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::cli::{Fault, Format, causes, table::pretty};
 
-/// An answer, whoever gave it.
+/// An answer, from Lockgate or from something in between.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
