@@ -145,7 +145,7 @@ pub enum Phase {
     Forge,
     /// From the pull request until it is merged.
     Merge,
-    /// From the intent until the promotion is final.
+    /// From the intent until the version is where it should be: merged, or done.
     Total,
 }
 

@@ -72,12 +72,19 @@ fn get(port: u16, path: &str) -> Option<String> {
     Some(answer)
 }
 
-fn ready(port: u16) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !get(port, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
-        assert!(Instant::now() < until, "not ready in time");
+/// Looks again and again.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "never: {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn ready(port: u16) {
+    until("it is ready", || {
+        get(port, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    });
 }
 
 impl Sidecar {
@@ -107,7 +114,18 @@ fn serve_gets_ready_shows_itself_and_stops_gracefully() {
         serve(dir.path(), ports, &["--log-format", "json", "--edge-allow-unsigned", "team/open"]);
     ready(health);
     assert!(get(api, "/api/v1/pipelines").unwrap().contains("\"podinfo\""));
-    assert!(get(metrics, "/metrics").unwrap().contains("lockgate_pipelines{valid=\"true\"} 1"));
+    let page = get(metrics, "/metrics").unwrap();
+    assert!(page.contains("lockgate_pipelines{valid=\"true\"} 1"), "{page}");
+    // The readiness probe has written at least once.
+    let commits = page
+        .lines()
+        .find_map(|line| line.strip_prefix("lockgate_store_commit_duration_seconds_count "));
+    assert!(commits.is_some_and(|count| count != "0"), "{page}");
+    fs::write(dir.path().join("pipelines/broken.yaml"), "kind: Pipeline\n").unwrap();
+    until("the broken file is counted", || {
+        get(metrics, "/metrics").unwrap().contains("lockgate_pipelines{valid=\"false\"} 1")
+    });
+    fs::remove_file(dir.path().join("pipelines/broken.yaml")).unwrap();
     assert!(dir.path().join("gate.sock").exists());
     let url = format!("http://127.0.0.1:{api}");
     let (code, out, err) = run(&mut lockgate(&["promotions", "--api", &url]));
