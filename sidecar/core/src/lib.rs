@@ -19,6 +19,7 @@
 //! | strategy | how a promotion is carried out ([`pipeline::Strategy`]) |
 //! | change | something that happens to a promotion ([`promotion::Change`]) |
 
+pub mod address;
 pub mod decide;
 pub mod event;
 pub mod naming;

@@ -25,7 +25,7 @@ pub enum GitError {
     Busy {
         /// 429 or 5xx.
         status: u16,
-        /// `Retry-After` of the answer, in seconds.
+        /// `Retry-After` of the answer, in seconds; at most an hour.
         retry_after: Option<u64>,
     },
     /// The server wants other credentials, or any.
@@ -56,6 +56,15 @@ pub enum GitError {
     Redirected {
         /// Scheme, host and path of the new address.
         to: String,
+    },
+    /// The server answers with a page, as it does for somebody who is to sign in.
+    #[error(
+        "the server answers with a page ({page}) and not as a repository, which is how many ask \
+         people to sign in: check the token and the address, in the Secret and the Pipeline"
+    )]
+    SignInPage {
+        /// Scheme, host and path of the page.
+        page: String,
     },
     /// The base branch is missing, or the repository is empty.
     #[error("branch {branch} does not exist in the repository")]
@@ -88,6 +97,17 @@ pub enum GitError {
     PushRace {
         /// The branch that was to be pushed.
         branch: String,
+    },
+    /// The branch and another one cannot exist side by side: one is a folder of the other.
+    #[error(
+        "branch {branch} cannot be made while the repository has branch {by}: git keeps one as a \
+         folder of the other; delete or rename {by}"
+    )]
+    BranchBlocked {
+        /// The branch that was to be pushed.
+        branch: String,
+        /// The branch in its way.
+        by: String,
     },
     /// A hook or a protection rule of the server said no.
     #[error("the server refused the push to {branch}: {reason}")]
@@ -157,6 +177,8 @@ impl GitError {
             | Self::BaseBranchNotFound { .. }
             | Self::UnsupportedHash { .. }
             | Self::ObjectTooLarge { .. }
+            | Self::SignInPage { .. }
+            | Self::BranchBlocked { .. }
             | Self::PushRejected { .. }
             | Self::InvalidManifest { .. }
             | Self::SigningFailed { .. }

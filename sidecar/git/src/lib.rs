@@ -22,7 +22,9 @@ mod mirror;
 mod remote;
 mod signing;
 mod transport;
-mod url;
+mod words;
+
+pub use lockgate_core::address::{AddressPolicy, RemoteUrl, UrlError};
 
 pub use crate::commit_id::CommitId;
 pub use crate::error::GitError;
@@ -32,4 +34,3 @@ pub use crate::mirror::index::{Occurrence, Overlooked, Search, Skipped};
 pub use crate::mirror::{Ahead, Branches, LARGEST_OBJECT, Mirror, Tips};
 pub use crate::remote::{Credentials, Remote};
 pub use crate::signing::SigningKey;
-pub use crate::url::{AddressPolicy, RemoteUrl, UrlError};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use lockgate_core::secret::Sensitive;
 
-use crate::url::RemoteUrl;
+use lockgate_core::address::RemoteUrl;
 
 /// A remote repository and the means to reach it, as one promotion's Secret gives them.
 #[derive(Clone, Debug)]

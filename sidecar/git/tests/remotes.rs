@@ -140,7 +140,13 @@ fn each_misbehaviour_of_a_server_has_its_error() {
         status("429 Slow\r\nRetry-After: 7"),
         GitError::Busy { status: 429, retry_after: Some(7) }
     );
+    assert_eq!(
+        status("503 Busy\r\nRetry-After: 31536000"),
+        GitError::Busy { status: 503, retry_after: Some(3600) }
+    );
     assert!(status("418 Teapot").is_passing());
+    let azure = status("203 Non-Authoritative");
+    assert!(matches!(&azure, GitError::SignInPage { .. }) && !azure.is_passing(), "{azure:?}");
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello";
     assert!(matches!(answer(page), GitError::Protocol { .. }));
     let cut = "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: 900\r\n\r\n001e#";
@@ -204,6 +210,45 @@ fn credentials_never_follow_to_another_origin() {
     );
     assert!(!error.is_passing() && !error.to_string().contains("secret"));
     assert!(other.authorizations().is_empty(), "the other server was not even asked");
+}
+
+#[test]
+fn a_page_to_sign_in_is_said_to_be_one() {
+    let repo = repo();
+    for (location, page) in [
+        ("https://login.example.com/oauth?next=x", "https://login.example.com/oauth"),
+        ("/users/sign_in", "/users/sign_in"),
+    ] {
+        let to = location.to_owned();
+        let front = Front::start(Settings {
+            instead: Some(Arc::new(move |path| {
+                Some(if path.contains("/info/refs") {
+                    format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n")
+                } else {
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi"
+                        .to_owned()
+                })
+            })),
+            ..settings(&repo)
+        });
+        let error = run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap_err();
+        let GitError::SignInPage { page: shown } = &error else { panic!("{error:?}") };
+        assert!(shown.ends_with(page) && !error.is_passing(), "{error}");
+        assert!(error.to_string().contains("sign in") && !error.to_string().contains("secret"));
+    }
+}
+
+#[test]
+fn an_outage_that_is_dressed_as_a_refusal_passes() {
+    let repo = repo();
+    let front = Front::start(Settings {
+        instead: Some(Arc::new(|_| {
+            Some("HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 68\r\n\r\nGit push is not allowed because this GitLab is in maintenance mode.\r\n".to_owned())
+        })),
+        ..settings(&repo)
+    });
+    let error = run(&repo, &over_http(&front, basic("user", "secret")), "2.0.0").unwrap_err();
+    assert!(error.is_passing(), "{error:?}");
 }
 
 #[test]
@@ -371,6 +416,15 @@ fn each_failure_of_ssh_has_its_error() {
         error("echo 'ERROR: Repository not found.' >&2; exit 1"),
         GitError::RepositoryNotFound
     );
+    let read_only = error(
+        "echo 'ERROR: The key you are authenticating with has been marked as read only.' >&2; exit 1",
+    );
+    assert!(
+        matches!(&read_only, GitError::PermissionDenied { detail, .. } if detail.contains("read only")),
+        "{read_only:?}"
+    );
+    let denied = error("echo 'ERROR: Permission to o/r.git denied to jo.' >&2; exit 1");
+    assert!(matches!(denied, GitError::PermissionDenied { .. }), "{denied:?}");
     let refused =
         error("echo 'ssh: connect to host example.com port 22: Connection refused' >&2; exit 255");
     assert!(
@@ -398,4 +452,39 @@ fn ssh_without_known_hosts_is_refused_before_anything_is_sent() {
         assert!(matches!(error, GitError::InvalidCredentials { .. }) && !error.is_passing());
     }
     assert!(!repo.folder.path().join("ssh.log").exists());
+}
+
+#[test]
+fn a_key_that_ssh_cannot_use_is_said_to_be_what_it_is() {
+    let repo = repo();
+    let folder = repo.folder.path();
+    let made = |name: &str, args: &[&str]| {
+        let file = folder.join(name);
+        let mut command = std::process::Command::new("ssh-keygen");
+        command.args(["-q", "-t", "rsa", "-b", "2048"]).args(args).arg("-f").arg(&file);
+        assert!(command.status().unwrap().success());
+        fs::read_to_string(file).unwrap()
+    };
+    let error = |identity: &str| {
+        let mut remote =
+            over_ssh(&repo, "echo 'git@h: Permission denied (publickey).' >&2; exit 255");
+        remote.credentials = Credentials::Ssh {
+            identity: Sensitive::new(identity),
+            known_hosts: b"example.com ssh-ed25519 AAAA".to_vec(),
+        };
+        run(&repo, &remote, "2.0.0").unwrap_err()
+    };
+    let passphrase = ["-N", "hunter2"];
+    for (name, format) in [("openssh", "RFC4716"), ("pem", "PEM"), ("pkcs8", "PKCS8")] {
+        let args = [&passphrase[..], &["-m", format]].concat();
+        let protected = error(&made(name, &args));
+        assert!(
+            matches!(&protected, GitError::InvalidCredentials { detail } if detail.contains("passphrase")),
+            "{format}: {protected:?}"
+        );
+    }
+    assert_eq!(error(&made("good", &["-N", ""])), GitError::AuthenticationFailed);
+    let public = error(&fs::read_to_string(folder.join("good.pub")).unwrap());
+    assert!(public.to_string().contains("public key"), "{public}");
+    assert!(error("PuTTY-User-Key-File-3: ssh-rsa\n").to_string().contains("PuTTY"));
 }

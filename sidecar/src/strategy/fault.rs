@@ -90,14 +90,18 @@ fn reason_of(error: &GitError) -> FailureReason {
         GitError::Busy { .. } => FailureReason::ServerError,
         GitError::PushRace { .. } => FailureReason::PushRace,
         GitError::MirrorDamaged { .. } | GitError::Storage { .. } => FailureReason::MirrorUnusable,
-        GitError::AuthenticationFailed => FailureReason::AuthenticationFailed,
+        GitError::AuthenticationFailed | GitError::SignInPage { .. } => {
+            FailureReason::AuthenticationFailed
+        }
         GitError::PermissionDenied { .. } => FailureReason::PermissionDenied,
         GitError::HostKeyRejected => FailureReason::HostKeyMismatch,
         GitError::InvalidCredentials { .. } => FailureReason::SecretKeyMissing,
         GitError::RepositoryNotFound => FailureReason::RepositoryNotFound,
         GitError::Redirected { .. } => FailureReason::InvalidRepositoryUrl,
         GitError::BaseBranchNotFound { .. } => FailureReason::BaseBranchNotFound,
-        GitError::PushRejected { .. } => FailureReason::PushRejected,
+        GitError::PushRejected { .. } | GitError::BranchBlocked { .. } => {
+            FailureReason::PushRejected
+        }
         GitError::InvalidManifest { .. } => FailureReason::InvalidManifest,
         GitError::UnsupportedHash { .. } | GitError::ObjectTooLarge { .. } => {
             FailureReason::UnsupportedRepository

@@ -28,9 +28,9 @@ use crate::commit_id::CommitId;
 use crate::error::GitError;
 use crate::markers::Marker;
 use crate::remote::Remote;
-use crate::url::RemoteUrl;
 use commit::{CommitMeta, CommitOutcome};
 use index::{Index, Search};
+use lockgate_core::address::RemoteUrl;
 use object::NewObject;
 
 /// What the branches of the remote point at, as of a fetch.

@@ -18,6 +18,7 @@ use super::object::{NewObject, pack};
 use crate::error::GitError;
 use crate::remote::Remote;
 use crate::transport::{Connection, Fault, connect, first_line};
+use crate::words::{self, Meaning};
 
 pub(super) fn push(
     remote: &Remote,
@@ -31,6 +32,9 @@ pub(super) fn push(
     let server = handshake(&mut *transport, &reference, &fault)?;
     if server.current == Some(new) {
         return Ok(());
+    }
+    if let Some(by) = server.blocked_by {
+        return Err(GitError::BranchBlocked { branch: branch.to_owned(), by });
     }
     if server.current != expected {
         return Err(GitError::PushRace { branch: branch.to_owned() });
@@ -49,6 +53,8 @@ pub(super) fn push(
 /// What the server said about itself and the branch.
 struct Server {
     current: Option<ObjectId>,
+    /// A branch of the server that cannot exist beside ours.
+    blocked_by: Option<String>,
     /// The capabilities we ask for.
     wanted: String,
     side_band: bool,
@@ -62,17 +68,19 @@ fn handshake(
     let response =
         transport.handshake(Service::ReceivePack, &[]).map_err(|error| fault.or(error))?;
     let capabilities = response.capabilities;
-    let mut current = None;
+    let (mut current, mut blocked_by) = (None, None);
     let mut refs =
         response.refs.ok_or_else(|| fault.or("the server offers no branches to push to"))?;
     while let Some(line) = refs.readline() {
         let line = line.map_err(|error| fault.or(error))?.map_err(|error| fault.or(error))?;
         let PacketLineRef::Data(data) = line else { break };
         let line = data.split(|byte| *byte == b'\0').next().unwrap_or_default().trim_end();
-        if let Some((id, name)) = line.split_once_str(" ")
-            && name == reference.as_bytes()
-        {
-            current = ObjectId::from_hex(id).ok();
+        if let Some((id, name)) = line.split_once_str(" ") {
+            if name == reference.as_bytes() {
+                current = ObjectId::from_hex(id).ok();
+            } else if is_in_the_way(name, reference) {
+                blocked_by.get_or_insert_with(|| branch_of(&name.to_str_lossy()));
+            }
         }
     }
     drop(refs);
@@ -93,7 +101,19 @@ fn handshake(
         wanted.push_str(" object-format=sha1");
     }
     wanted.push_str(" agent=lockgate");
-    Ok(Server { current, wanted, side_band })
+    Ok(Server { current, blocked_by, wanted, side_band })
+}
+
+/// Whether git would have to keep one ref as a folder and as a file.
+fn is_in_the_way(name: &[u8], reference: &str) -> bool {
+    let is_below = |inner: &[u8], outer: &[u8]| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with(b"/"))
+    };
+    is_below(name, reference.as_bytes()) || is_below(reference.as_bytes(), name)
+}
+
+fn branch_of(reference: &str) -> String {
+    first_line(reference.strip_prefix("refs/heads/").unwrap_or(reference))
 }
 
 /// The value of a capability: empty if it has none, None if the server lacks it.
@@ -181,30 +201,34 @@ fn judge(report: &Report, branch: &str, reference: &str, fault: &Fault) -> Resul
     }
 }
 
-/// Sorts the reasons that git servers give.
+/// Sorts the reasons that git servers give, together with what their hooks printed.
 fn refusal(branch: &str, reason: &str, unpacked: Option<&str>, said: &str) -> GitError {
-    const RACES: [&str; 9] = [
-        "non-fast-forward",
-        "fetch first",
-        "failed to update ref",
-        "failed to lock",
-        "cannot lock ref",
-        "incorrect old value provided",
-        "reference already exists",
-        "missing necessary objects",
-        "stale info",
-    ];
-    if RACES.iter().any(|race| reason.contains(race)) || said.contains("cannot lock ref") {
-        return GitError::PushRace { branch: branch.to_owned() };
+    let all = if said.is_empty() { reason.to_owned() } else { format!("{reason} ({said})") };
+    if let Some(by) = blocking_ref(&all) {
+        return GitError::BranchBlocked { branch: branch.to_owned(), by };
+    }
+    match words::meaning(&all) {
+        Some(Meaning::Race) => return GitError::PushRace { branch: branch.to_owned() },
+        Some(Meaning::Outage | Meaning::Slow) => {
+            return GitError::Unreachable { detail: first_line(&all) };
+        }
+        _ => {}
     }
     if unpacked.is_some_and(|result| result != "ok") {
-        // A full disk or a missing parent on the server: later it may work.
+        // Something is wrong with the server's disk, or the parent went away: later it may work.
         return GitError::Protocol {
-            detail: first_line(&format!("the server could not unpack the commit: {reason} {said}")),
+            detail: first_line(&format!("the server could not unpack the commit: {all}")),
         };
     }
-    let reason = if said.is_empty() { reason.to_owned() } else { format!("{reason} ({said})") };
-    GitError::PushRejected { branch: branch.to_owned(), reason }
+    GitError::PushRejected { branch: branch.to_owned(), reason: first_line(&all) }
+}
+
+/// The ref that a server names as standing in the way: `'refs/heads/a' exists; cannot create
+/// 'refs/heads/a/b'`. Source: refs_verify_refnames_available in git's refs.c.
+fn blocking_ref(said: &str) -> Option<String> {
+    let (before, _) = said.split_once("' exists; cannot create '")?;
+    let (_, name) = before.rsplit_once('\'')?;
+    Some(branch_of(name))
 }
 
 fn packet(out: &mut Vec<u8>, data: &[u8]) {
@@ -272,6 +296,20 @@ mod tests {
             };
             assert!(as_expected, "{reason}: {error:?}");
         }
+        for (reason, said) in [
+            ("fatal error in commit_refs", ""),
+            ("Internal Server Error", ""),
+            ("pre-receive hook declined", "GitLab: Internal API unreachable\n"),
+            ("failed", "error: the server is in maintenance mode"),
+        ] {
+            let error =
+                judged(&["unpack ok", &format!("ng refs/heads/b {reason}")], said).unwrap_err();
+            assert!(matches!(error, GitError::Unreachable { .. }), "{reason}: {error:?}");
+        }
+        let blocked = "error: cannot lock ref 'refs/heads/b': 'refs/heads/b/x' exists; cannot create 'refs/heads/b'";
+        let error =
+            judged(&["unpack ok", "ng refs/heads/b failed to update ref"], blocked).unwrap_err();
+        assert_eq!(error, GitError::BranchBlocked { branch: "b".to_owned(), by: "b/x".to_owned() });
         let full = judged(
             &["unpack unable to create temporary file", "ng refs/heads/b unpacker error"],
             "",

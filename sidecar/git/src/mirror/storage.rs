@@ -9,11 +9,11 @@ use gix::odb::store::init::Slots;
 use gix::open::{Options, Permissions};
 
 use crate::error::GitError;
-use crate::url::RemoteUrl;
+use lockgate_core::address::RemoteUrl;
 
 /// `<root>/<host>-<last part of the path>-<hash of the address>.git`
 pub(super) fn folder(root: &Path, url: &RemoteUrl) -> PathBuf {
-    let last = url.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let last = url.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let readable: String = format!("{}-{}", url.host(), last.trim_end_matches(".git"))
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' })

@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use base64::Engine;
 use gix::protocol::transport::client::blocking_io::http::{
@@ -20,9 +21,10 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_
 use reqwest::redirect::Policy;
 use zeroize::Zeroizing;
 
-use super::{CONNECT, Fault, SILENCE, first_line};
+use super::{CONNECT, Fault, LONGEST_EXCHANGE, SILENCE, first_line};
 use crate::error::GitError;
 use crate::remote::{Credentials, Remote};
+use crate::words;
 
 pub(super) struct Client {
     client: rq::Client,
@@ -34,6 +36,7 @@ pub(super) struct Client {
 
 impl Client {
     pub fn new(remote: &Remote, fault: Fault) -> Result<Self, GitError> {
+        // The blocking client applies the timeout to each read of a body anew.
         let mut builder = rq::Client::builder().connect_timeout(CONNECT).timeout(SILENCE).redirect(
             Policy::custom(|attempt| {
                 let same_origin = attempt
@@ -89,6 +92,7 @@ impl Client {
             fault: self.fault.clone(),
             redirected: Arc::clone(&self.redirected),
             tail: url.strip_prefix(base_url).unwrap_or_default().to_owned(),
+            started: Instant::now(),
         })))
     }
 }
@@ -143,6 +147,7 @@ struct Exchange {
     fault: Fault,
     redirected: Arc<Mutex<Option<String>>>,
     tail: String,
+    started: Instant,
 }
 
 #[derive(Clone)]
@@ -226,6 +231,9 @@ pub(super) struct Body(Shared);
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut exchange = lock(&self.0.0);
+        if exchange.started.elapsed() >= LONGEST_EXCHANGE {
+            return Err(exchange.fail(GitError::TimedOut));
+        }
         exchange.response()?.read(buffer).map_err(|error| {
             let timed_out = error.kind() == io::ErrorKind::TimedOut
                 || error
@@ -258,7 +266,7 @@ fn authorization(remote: &Remote) -> Result<Option<HeaderValue>, GitError> {
     let (username, password) = match &remote.credentials {
         Credentials::None => return Ok(None),
         Credentials::Basic { username, password } => (username.as_str(), password),
-        Credentials::Token(token) if remote.url.path.contains("/scm/") => {
+        Credentials::Token(token) if remote.url.path().contains("/scm/") => {
             return header_value("Bearer ", token.bytes()).map(Some);
         }
         Credentials::Token(token) if remote.url.host().contains("gitlab") => ("oauth2", token),
@@ -284,21 +292,35 @@ fn header_value(scheme: &str, secret: &[u8]) -> Result<HeaderValue, GitError> {
     Ok(value)
 }
 
-/// Sorts a response: only 200 goes on.
+/// Sorts a response: only 200 of a repository goes on.
 fn accepted(response: rq::Response) -> Result<rq::Response, GitError> {
     let status = response.status();
+    let page = |url: &reqwest::Url| GitError::SignInPage { page: without_credentials(url) };
     match status {
+        // A redirect within the origin was followed to something else.
+        StatusCode::OK if !is_service(response.url()) => Err(page(response.url())),
         StatusCode::OK => Ok(response),
+        // Azure DevOps' sign-in page.
+        StatusCode::NON_AUTHORITATIVE_INFORMATION => Err(page(response.url())),
         StatusCode::UNAUTHORIZED => Err(GitError::AuthenticationFailed),
-        StatusCode::FORBIDDEN => Err(GitError::PermissionDenied {
-            repository: without_credentials(response.url()),
-            detail: refusal(response),
-        }),
+        StatusCode::FORBIDDEN => {
+            let repository = without_credentials(response.url());
+            let detail = refusal(response);
+            Err(match words::error(&detail, &repository) {
+                Some(error @ (GitError::Unreachable { .. } | GitError::TimedOut)) => error,
+                _ => GitError::PermissionDenied { repository, detail },
+            })
+        }
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(GitError::RepositoryNotFound),
         StatusCode::REQUEST_TIMEOUT => Err(GitError::TimedOut),
-        status if status.is_redirection() => {
-            Err(GitError::Redirected { to: redirect_target(&response) })
-        }
+        status if status.is_redirection() => Err(match redirect_target(&response) {
+            // A repository that moved is sent to its own service elsewhere.
+            Some(target) if is_service(&target) => {
+                GitError::Redirected { to: without_credentials(&target) }
+            }
+            Some(target) => page(&target),
+            None => GitError::Redirected { to: "an address it does not tell".to_owned() },
+        }),
         status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
             Err(GitError::Busy {
                 status: status.as_u16(),
@@ -306,27 +328,28 @@ fn accepted(response: rq::Response) -> Result<rq::Response, GitError> {
                     .headers()
                     .get(RETRY_AFTER)
                     .and_then(|v| v.to_str().ok())
-                    .and_then(|v| v.parse().ok()),
+                    .and_then(|v| v.trim().parse().ok())
+                    .map(|seconds: u64| seconds.min(LONGEST_PAUSE)),
             })
         }
         status => Err(GitError::Protocol { detail: format!("HTTP status {}", status.as_u16()) }),
     }
 }
 
-/// The new address without credentials, query and git's own suffix.
-fn redirect_target(response: &rq::Response) -> String {
-    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let Some(target) = location.and_then(|location| response.url().join(location).ok()) else {
-        return "an address it does not tell".to_owned();
-    };
-    without_credentials(&target)
+fn redirect_target(response: &rq::Response) -> Option<reqwest::Url> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok()
+}
+
+/// Whether an address is that of one of git's services.
+fn is_service(url: &reqwest::Url) -> bool {
+    SERVICES.iter().any(|service| url.path().ends_with(service))
 }
 
 /// Scheme, host and path of a repository, of which `url` is a service.
 fn without_credentials(url: &reqwest::Url) -> String {
-    let services = ["/info/refs", "/git-upload-pack", "/git-receive-pack"];
     let path =
-        services.iter().find_map(|service| url.path().strip_suffix(service)).unwrap_or(url.path());
+        SERVICES.iter().find_map(|service| url.path().strip_suffix(service)).unwrap_or(url.path());
     first_line(&format!("{}{path}", url.origin().ascii_serialization()))
 }
 
@@ -371,6 +394,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+const SERVICES: [&str; 3] = ["/info/refs", "/git-upload-pack", "/git-receive-pack"];
+/// The longest pause that a server may ask for, in seconds.
+const LONGEST_PAUSE: u64 = 60 * 60;
 const BUFFER: usize = 64 * 1024;
 /// Bytes of a refusal that are read.
 const LONGEST_REFUSAL: u64 = 1024;

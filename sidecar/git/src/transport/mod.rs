@@ -20,14 +20,16 @@ use gix::protocol::transport::{Protocol, Service};
 
 use crate::error::GitError;
 use crate::remote::Remote;
-use crate::url::Scheme;
+use lockgate_core::address::Scheme;
 
-/// Longest silence of a server, and longest time to connect.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(20);
-
-/// Longest life of one ssh or local process: enough for the first clone of a large repository.
-const PROCESS_LIFE: Duration = Duration::from_secs(15 * 60);
+/// Longest silence of a server. git's own servers send something every five seconds while they
+/// prepare a pack or run hooks (`uploadpack.keepAlive`, `receive.keepAlive`).
+const SILENCE: Duration = Duration::from_secs(60);
+/// Longest exchange, however much comes: the bound of a server that drips. A first clone of 10 GB
+/// at 1 MB a second stays below.
+const LONGEST_EXCHANGE: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// The first thing that went wrong on a connection, in our own terms.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +60,7 @@ pub(crate) struct Connection {
 /// Prepares a connection; the first byte is sent with the handshake.
 pub(crate) fn connect(remote: &Remote, version: Protocol) -> Result<Connection, GitError> {
     let fault = Fault::default();
-    let transport: Box<dyn Transport + Send> = match remote.url.scheme {
+    let transport: Box<dyn Transport + Send> = match remote.url.scheme() {
         Scheme::Https | Scheme::Http => {
             let url = gix::url::parse(remote.url.as_str())
                 .map_err(|error| GitError::Protocol { detail: first_line(&error.to_string()) })?;

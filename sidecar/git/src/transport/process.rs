@@ -4,7 +4,7 @@
 //! Programs are started by argument list, never through a shell; options end with `--` before
 //! anything from an address. ssh trusts the given `known_hosts` only, asks nothing, reads no
 //! configuration of the user, and gets its key from a private temporary file that is gone when the
-//! connection is. A process that outlives its time is killed.
+//! connection is. A process that is silent for too long is killed.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -14,17 +14,20 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use base64::Engine as _;
 use gix::bstr::BStr;
 use gix::protocol::transport::client::blocking_io::{RequestWriter, SetServiceResponse, Transport};
 use gix::protocol::transport::client::git::{ConnectMode, blocking_io::Connection};
 use gix::protocol::transport::client::{Error, MessageKind, TransportWithoutIO, WriteMode};
 use gix::protocol::transport::{Protocol, Service};
 
-use super::{CONNECT, Fault, PROCESS_LIFE, first_line};
+use super::{CONNECT, Fault, LONGEST_EXCHANGE, SILENCE};
 use crate::error::GitError;
 use crate::remote::{Credentials, Remote};
-use crate::url::{RemoteUrl, Scheme};
+use crate::words;
+use lockgate_core::address::{RemoteUrl, Scheme};
 
 /// Variables that would let the environment of the service change what git does.
 const FORGOTTEN: [&str; 14] = [
@@ -52,7 +55,7 @@ pub(super) struct Process {
 }
 
 struct Running {
-    connection: Connection<Pipe, ChildStdin>,
+    connection: Connection<Pipe, Input>,
     child: Arc<Mutex<Child>>,
     /// Dropped with the process: ends the watchdog.
     _alive: Sender<()>,
@@ -62,11 +65,14 @@ struct Running {
 
 impl Process {
     pub fn new(remote: &Remote, version: Protocol, fault: Fault) -> Result<Self, GitError> {
-        if remote.url.scheme == Scheme::Ssh {
+        if remote.url.scheme() == Scheme::Ssh {
             match &remote.credentials {
                 Credentials::Ssh { identity, known_hosts } => {
                     if identity.bytes().is_empty() || known_hosts.trim_ascii().is_empty() {
                         return Err(unusable("ssh needs both identity and known_hosts"));
+                    }
+                    if let Some(detail) = unusable_key(identity.bytes()) {
+                        return Err(unusable(detail));
                     }
                 }
                 _ => {
@@ -81,7 +87,9 @@ impl Process {
 
     fn start(&self, service: Service) -> Result<Running, GitError> {
         let secrets = match &self.remote.credentials {
-            Credentials::Ssh { identity, known_hosts } if self.remote.url.scheme == Scheme::Ssh => {
+            Credentials::Ssh { identity, known_hosts }
+                if self.remote.url.scheme() == Scheme::Ssh =>
+            {
                 Some(
                     secret_files(identity.bytes(), known_hosts)
                         .map_err(|e| GitError::storage("temporary ssh files", &e))?,
@@ -96,7 +104,7 @@ impl Process {
         for variable in FORGOTTEN {
             command.env_remove(variable);
         }
-        command.env("GIT_ALLOW_PROTOCOL", self.remote.url.scheme());
+        command.env("GIT_ALLOW_PROTOCOL", self.remote.url.scheme().name());
         if self.version == Protocol::V2 {
             command.env("GIT_PROTOCOL", "version=2");
         } else {
@@ -114,9 +122,18 @@ impl Process {
         };
         let said = collect(stderr);
         let child = Arc::new(Mutex::new(child));
-        let alive = watch(&child, self.fault.clone());
-        let pipe = Pipe { stdout, said, fault: self.fault.clone(), read_any: false };
-        let path = self.remote.url.path.as_str();
+        let pending = Pending::default();
+        let alive = watch(&child, self.fault.clone(), pending.clone());
+        let pipe = Pipe {
+            stdout,
+            said,
+            fault: self.fault.clone(),
+            read_any: false,
+            repository: self.remote.url.to_string(),
+            pending: pending.clone(),
+        };
+        let stdin = Input { stdin, pending };
+        let path = self.remote.url.path();
         Ok(Running {
             connection: Connection::new(
                 pipe,
@@ -188,11 +205,16 @@ struct Pipe {
     said: Arc<Mutex<Said>>,
     fault: Fault,
     read_any: bool,
+    repository: String,
+    pending: Pending,
 }
 
 impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.stdout.read(buffer)?;
+        let count = {
+            let _waiting = self.pending.begin();
+            self.stdout.read(buffer)?
+        };
         if count == 0 && !buffer.is_empty() {
             // stderr ends at about the same time as stdout: give its reader a moment.
             for _ in 0..50 {
@@ -202,7 +224,7 @@ impl Read for Pipe {
                 std::thread::sleep(std::time::Duration::from_millis(2));
             }
             let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(error) = classify(&said.text, self.read_any) {
+            if let Some(error) = classify(&said.text, self.read_any, &self.repository) {
                 self.fault.set(error);
             }
         }
@@ -235,16 +257,64 @@ fn collect(mut stderr: impl Read + Send + 'static) -> Arc<Mutex<Said>> {
     said
 }
 
-/// Kills the process when its time is over; ends when the returned sender is dropped.
-fn watch(child: &Arc<Mutex<Child>>, fault: Fault) -> Sender<()> {
+/// Since when we have been waiting for the process; `None` while we do not.
+#[derive(Clone, Default)]
+struct Pending(Arc<Mutex<Option<Instant>>>);
+
+/// Ends the waiting when it is dropped.
+struct Waiting<'p>(&'p Pending);
+
+impl Pending {
+    fn begin(&self) -> Waiting<'_> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Waiting(self)
+    }
+
+    fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The process's input, watched like its output.
+struct Input {
+    stdin: ChildStdin,
+    pending: Pending,
+}
+
+impl Write for Input {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _waiting = self.pending.begin();
+        self.stdin.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stdin.flush()
+    }
+}
+
+/// Kills a process that has been silent for too long, or that takes too long in all; ends when the
+/// returned sender is dropped. What we do ourselves between two reads does not count: a large clone
+/// takes as long as its bytes keep coming.
+fn watch(child: &Arc<Mutex<Child>>, fault: Fault, pending: Pending) -> Sender<()> {
     let (alive, ended) = channel::<()>();
     let child = Arc::downgrade(child);
     std::thread::spawn(move || {
-        if ended.recv_timeout(PROCESS_LIFE) == Err(RecvTimeoutError::Timeout)
-            && let Some(child) = child.upgrade()
-        {
-            fault.set(GitError::TimedOut);
-            drop(child.lock().unwrap_or_else(PoisonError::into_inner).kill());
+        let started = Instant::now();
+        while ended.recv_timeout(SILENCE / 4) == Err(RecvTimeoutError::Timeout) {
+            let silent = pending.since().is_some_and(|since| since.elapsed() >= SILENCE);
+            if silent || started.elapsed() >= LONGEST_EXCHANGE {
+                fault.set(GitError::TimedOut);
+                if let Some(child) = child.upgrade() {
+                    drop(child.lock().unwrap_or_else(PoisonError::into_inner).kill());
+                }
+                return;
+            }
         }
     });
     alive
@@ -266,16 +336,16 @@ fn ssh_command(remote: &Remote, service: Service, secrets: &Path) -> Command {
         option("ServerAliveCountMax", "4"),
         option("SendEnv", "GIT_PROTOCOL"),
     ]);
-    if let Some(port) = remote.url.port {
+    if let Some(port) = remote.url.port() {
         command.arg(format!("-p{port}"));
     }
-    if let Some(user) = &remote.url.user {
+    if let Some(user) = remote.url.user() {
         command.arg(format!("-l{user}"));
     }
     // The other side's login shell reads one string: the path in single quotes. Addresses with a
     // quote in them are refused when they are parsed.
-    let host = remote.url.host.trim_matches(['[', ']']);
-    command.args(["--", host]).arg(format!("{} '{}'", service.as_str(), remote.url.path));
+    let host = remote.url.host().trim_matches(['[', ']']);
+    command.args(["--", host]).arg(format!("{} '{}'", service.as_str(), remote.url.path()));
     command
 }
 
@@ -285,7 +355,7 @@ fn local_command(url: &RemoteUrl, service: Service) -> Command {
         Service::UploadPack => "upload-pack",
         Service::ReceivePack => "receive-pack",
     };
-    command.arg(verb).arg(&url.path);
+    command.arg(verb).arg(url.path());
     command
 }
 
@@ -305,45 +375,48 @@ fn secret_files(identity: &[u8], known_hosts: &[u8]) -> std::io::Result<tempfile
 }
 
 /// What stderr tells about a process that ended; nothing if it said nothing and had answered.
-fn classify(said: &str, answered: bool) -> Option<GitError> {
-    let lower = said.to_ascii_lowercase();
-    let has = |text: &str| lower.contains(text);
-    if has("host key verification failed")
-        || has("host key is known")
-        || has("remote host identification has changed")
-    {
-        return Some(GitError::HostKeyRejected);
+fn classify(said: &str, answered: bool, repository: &str) -> Option<GitError> {
+    if let Some(error) = words::error(said, repository) {
+        return Some(error);
     }
-    if has("permission denied")
-        || has("error in libcrypto")
-        || has("invalid format")
-        || has("could not read from remote") && has("access")
-    {
-        return Some(GitError::AuthenticationFailed);
-    }
-    if has("not appear to be a git repository")
-        || has("repository not found")
-        || has("no such file")
-        || has("does not exist")
-        || has("not a git repository")
-    {
-        return Some(GitError::RepositoryNotFound);
-    }
-    if has("timed out") {
-        return Some(GitError::TimedOut);
-    }
-    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let line = lines
-        .clone()
-        .find(|line| line.starts_with("fatal:"))
-        .or_else(|| lines.next_back())
-        .map(first_line);
-    match line {
-        Some(detail) => Some(GitError::Unreachable { detail }),
-        None if !answered => Some(GitError::Unreachable {
+    match words::telling_line(said) {
+        detail if !detail.is_empty() => Some(GitError::Unreachable { detail }),
+        _ if !answered => Some(GitError::Unreachable {
             detail: "the connection ended without an answer".to_owned(),
         }),
-        None => None,
+        _ => None,
+    }
+}
+
+/// Why ssh cannot use a key, where that shows: ssh itself says no more than "Permission denied"
+/// when it may not ask for a passphrase. Sources: PROTOCOL.key of OpenSSH; RFC 1421 and 5208.
+fn unusable_key(identity: &[u8]) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(identity);
+    let text = text.trim_start();
+    let encrypted = if text.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----") {
+        let body: String = text.lines().skip(1).take_while(|line| !line.starts_with('-')).collect();
+        let start = body.get(..40).unwrap_or_default();
+        let decoded = base64::engine::general_purpose::STANDARD.decode(start).unwrap_or_default();
+        // A magic, then the cipher's name behind its length.
+        let cipher = decoded.strip_prefix(b"openssh-key-v1\0");
+        cipher.is_some_and(|cipher| !cipher.starts_with(b"\0\0\0\x04none"))
+    } else {
+        text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+            || text.lines().take(3).any(|line| line.starts_with("Proc-Type: 4,ENCRYPTED"))
+    };
+    let is_public =
+        ["ssh-", "ecdsa-", "sk-", "-----BEGIN PUBLIC KEY", "---- BEGIN SSH2 PUBLIC KEY"];
+    if encrypted {
+        Some(
+            "identity is protected by a passphrase, and there is nobody to type it: take it off \
+             with ssh-keygen -p, or make a key of its own for Lockgate",
+        )
+    } else if is_public.iter().any(|start| text.starts_with(start)) {
+        Some("identity holds a public key: it must be the private one")
+    } else if text.starts_with("PuTTY-User-Key-File") {
+        Some("identity is a key of PuTTY: export it as an OpenSSH key")
+    } else {
+        None
     }
 }
 

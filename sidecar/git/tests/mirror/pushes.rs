@@ -123,3 +123,22 @@ fn a_hook_that_refuses_is_a_permanent_error_with_its_words() {
     );
     assert_eq!(repo.origin_tip("p"), None);
 }
+
+#[test]
+fn a_branch_that_another_one_stands_in_the_way_of_is_no_lost_race() {
+    let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
+    let (mirror, remote) = (repo.mirror(), repo.remote());
+    for (existing, wanted) in [("p/x", "p"), ("q", "q/x/y"), ("r/x/y", "r/x")] {
+        git(&repo.origin(), &["branch", existing, "main"]);
+        let error = promote(&mirror, &remote, wanted, "2.0.0").unwrap_err();
+        let expected =
+            GitError::BranchBlocked { branch: wanted.to_owned(), by: existing.to_owned() };
+        assert_eq!(error, expected);
+        assert!(!error.is_passing() && error.to_string().contains(existing));
+        git(&repo.origin(), &["branch", "-D", existing]);
+        assert!(promote(&mirror, &remote, wanted, "2.0.0").unwrap().is_some());
+    }
+    // Names that only begin alike are neighbours.
+    git(&repo.origin(), &["branch", "s-x", "main"]);
+    assert!(promote(&mirror, &remote, "s", "2.0.0").unwrap().is_some());
+}

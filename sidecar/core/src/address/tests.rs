@@ -9,7 +9,8 @@ fn open() -> AddressPolicy {
     }
 }
 
-#[test]
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
 fn every_usual_form_has_one_canonical_text() {
     for (text, canonical) in [
         ("https://GitHub.com/o/r.git", "https://github.com/o/r.git"),
@@ -25,13 +26,17 @@ fn every_usual_form_has_one_canonical_text() {
         ("file:///srv/r.git", "file:///srv/r.git"),
         ("file://localhost/srv/r.git", "file:///srv/r.git"),
         ("/srv/r.git", "file:///srv/r.git"),
+        ("https://bb.example/projects/KEY/repos/app/browse", "https://bb.example/scm/KEY/app.git"),
+        ("https://h:7990/bb/projects/K/repos/a", "https://h:7990/bb/scm/K/a.git"),
+        ("https://h/users/jo/repos/a/browse", "https://h/scm/~jo/a.git"),
     ] {
         let url = RemoteUrl::parse(text, &open()).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(url.as_str(), canonical, "{text}");
     }
 }
 
-#[test]
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
 fn what_could_become_an_option_or_another_file_is_refused() {
     for text in [
         "",
@@ -73,14 +78,35 @@ fn what_could_become_an_option_or_another_file_is_refused() {
     }
 }
 
-#[test]
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+fn what_a_browser_shows_is_refused_with_what_to_do() {
+    for url in ["https://dev.azure.com/o/p/_git/r?version=GBmain", "https://h/o/r#readme"] {
+        let error = RemoteUrl::parse(url, &open()).unwrap_err();
+        assert!(matches!(error, UrlError::Query(_)), "{url}: {error:?}");
+        assert!(error.to_string().contains("baseBranch"), "{error}");
+    }
+    for url in [
+        "https://gitlab.com/g/sub/p/-/tree/main",
+        "https://codeberg.org/o/r/src/branch/main",
+        "https://github.com/o/r/tree/main",
+        "https://github.com/o/r/pull/7",
+    ] {
+        let error = RemoteUrl::parse(url, &open()).unwrap_err();
+        assert!(matches!(error, UrlError::Page(_)), "{url}: {error:?}");
+    }
+}
+
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
 fn a_password_is_never_repeated_in_the_error() {
     let error = RemoteUrl::parse("https://u:hunter2@h/r", &open()).unwrap_err();
     assert_eq!(error, UrlError::Password);
     assert!(!error.to_string().contains("hunter2"));
 }
 
-#[test]
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
 fn insecure_prefixes_end_at_a_segment() {
     let policy = AddressPolicy {
         allow_insecure: vec![
@@ -111,7 +137,8 @@ fn insecure_prefixes_end_at_a_segment() {
     assert!(RemoteUrl::parse("file:///srv/git", &AddressPolicy::default()).is_err());
 }
 
-#[test]
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
 fn only_listed_hosts_are_talked_to() {
     let policy = AddressPolicy {
         allow_insecure: Vec::new(),

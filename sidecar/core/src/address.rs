@@ -3,9 +3,14 @@
 //! `https` and `ssh` (also in the short form `git@host:path`) are always understood; `http` and
 //! `file` only below a prefix that the configuration lists. A password in an address is refused,
 //! because addresses are shown; a user name in an `https` address (`https://org@dev.azure.com/…`)
-//! is dropped, because the Secret says who we are.
+//! is dropped, because the Secret says who we are. What people copy from a browser is no address to
+//! clone from: what can be told apart is translated (Bitbucket Data Center's `/projects/…/repos/…`)
+//! or refused with what to do.
+//!
+//! This is the one parser of such addresses: Pipelines are checked with it, and git connects with
+//! what it returns.
 
-use std::fmt;
+use core::fmt;
 
 use thiserror::Error;
 
@@ -23,21 +28,24 @@ pub struct AddressPolicy {
 /// A checked address of a repository. Shows itself in one canonical form, without credentials.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RemoteUrl {
-    pub(crate) scheme: Scheme,
-    pub(crate) user: Option<String>,
-    pub(crate) host: String,
-    pub(crate) port: Option<u16>,
-    /// As it goes to the other side: with its slash, percent-decoded for `file` and `ssh`, verbatim
-    /// for `http(s)`.
-    pub(crate) path: String,
+    scheme: Scheme,
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+    path: String,
     text: String,
 }
 
+/// How a repository is talked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Scheme {
+pub enum Scheme {
+    /// Smart HTTP over TLS.
     Https,
+    /// Smart HTTP in the clear.
     Http,
+    /// git over ssh.
     Ssh,
+    /// A folder of this machine.
     File,
 }
 
@@ -63,6 +71,14 @@ pub enum UrlError {
         /// The refused text.
         value: String,
     },
+    /// A query or a fragment, such as Azure DevOps' `?version=GBmain`.
+    #[error("the address has {0:?} at its end: leave it out; a branch belongs into baseBranch")]
+    Query(String),
+    /// The address of a page about the repository.
+    #[error(
+        "{0:?} is the address of a page: take the one to clone from, which the page shows under Clone or Code"
+    )]
+    Page(String),
     /// `http` and `file` need an entry in the configuration.
     #[error(
         "{0} is not encrypted or not remote: list it, or a prefix of it, in git.allowInsecure to accept it"
@@ -106,10 +122,29 @@ impl RemoteUrl {
         Ok(url)
     }
 
-    /// `https`, `http`, `ssh` or `file`.
+    /// How it is talked to.
     #[must_use]
-    pub fn scheme(&self) -> &'static str {
-        self.scheme.name()
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The user of an ssh address, if it names one.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The port, if it is not the scheme's own.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// As it goes to the other side: with its slash, except in the short ssh form; percent-decoded
+    /// for `file` and `ssh`, verbatim for `http(s)`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// The host; empty for `file`.
@@ -137,7 +172,10 @@ impl RemoteUrl {
             return Err(UrlError::Password);
         }
         let (host, port) = split_port(host_and_port)?;
-        let path = if scheme == Scheme::Ssh { decode(path)? } else { path.to_owned() };
+        if let Some(at) = path.find(['?', '#']) {
+            return Err(UrlError::Query(path.get(at..).unwrap_or_default().to_owned()));
+        }
+        let path = if scheme == Scheme::Ssh { decode(path)? } else { cloned_from(path)? };
         let user = user.filter(|_| scheme == Scheme::Ssh).map(str::to_owned);
         Self::assemble(scheme, user, host, port, path)
     }
@@ -245,7 +283,9 @@ impl RemoteUrl {
 }
 
 impl Scheme {
-    fn name(self) -> &'static str {
+    /// `https`, `http`, `ssh` or `file`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Https => "https",
             Self::Http => "http",
@@ -295,7 +335,7 @@ fn split_port(text: &str) -> Result<(String, Option<u16>), UrlError> {
 
 fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
+        return address.parse::<core::net::Ipv6Addr>().is_ok();
     }
     !host.is_empty()
         && !host.starts_with(['-', '.'])
@@ -313,6 +353,29 @@ fn host_matches(allowed: &str, host: &str) -> bool {
             }),
         None => host.eq_ignore_ascii_case(allowed),
     }
+}
+
+/// The path to clone from, where a path is a page's.
+fn cloned_from(path: &str) -> Result<String, UrlError> {
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    // Bitbucket Data Center, also below a context path: /projects/KEY/repos/SLUG/browse.
+    let browse = segments.windows(4).position(
+        |four| matches!(four, ["projects" | "users", _, "repos", slug] if !slug.is_empty()),
+    );
+    if let Some(at) = browse
+        && let Some([kind, key, _, slug]) = segments.get(at..at + 4)
+    {
+        let context: String =
+            segments.iter().take(at).map(|segment| format!("/{segment}")).collect();
+        let personal = if *kind == "users" { "~" } else { "" };
+        return Ok(format!("{context}/scm/{personal}{key}/{slug}.git"));
+    }
+    // GitLab and Gitea: /group/project/-/tree/main, /owner/name/src/branch/main. GitHub:
+    // /owner/name/tree/main. Deeper groups may have such names by themselves.
+    let is_page = path.contains("/-/")
+        || path.contains("/src/branch/")
+        || matches!(segments.as_slice(), [_, _, "tree" | "blob" | "pull", _, ..]);
+    if is_page { Err(UrlError::Page(path.to_owned())) } else { Ok(path.to_owned()) }
 }
 
 /// Percent-decodes, as git does for `ssh://` and `file://`.
