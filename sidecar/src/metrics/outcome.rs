@@ -19,20 +19,19 @@ pub enum DeliveryOutcome {
     Stale,
     /// 401: the same body under the same key came to another endpoint.
     Replayed,
-    /// 401: the endpoint or its key does not exist here.
-    Unknown,
     /// 422: an event of another object, without a revision, or without a next environment.
     Unprocessable,
     /// 500: the promotion failed for good within the wait.
     Failed,
-    /// 503: the filter verified the signature and the sidecar could not.
+    /// 503: the filter verified the signature and the sidecar could not, or it does not have the
+    /// endpoint.
     Disagree,
     /// 503: the store did not take it.
     Unavailable,
 }
 
 impl DeliveryOutcome {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Promoted,
         Self::Accepted,
         Self::Duplicate,
@@ -40,7 +39,6 @@ impl DeliveryOutcome {
         Self::Malformed,
         Self::Stale,
         Self::Replayed,
-        Self::Unknown,
         Self::Unprocessable,
         Self::Failed,
         Self::Disagree,
@@ -60,7 +58,6 @@ impl DeliveryOutcome {
             | Self::Malformed
             | Self::Stale
             | Self::Replayed
-            | Self::Unknown
             | Self::Disagree
             | Self::Unavailable => Charge::Source,
         }
@@ -75,7 +72,6 @@ impl DeliveryOutcome {
             Self::Malformed => "malformed",
             Self::Stale => "stale",
             Self::Replayed => "replayed",
-            Self::Unknown => "unknown",
             Self::Unprocessable => "unprocessable",
             Self::Failed => "failed",
             Self::Disagree => "disagree",
