@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use lockgate::view::PromotionView;
 use lockgate_core::promotion::{FailureReason, Promotion, State};
 use lockgate_core::secret::Secret;
-use lockgate_forge::Fault;
+use lockgate_forge::ForgeFault;
 use serde_json::{Value, json};
 use world::forge::{FakeForge, REPOSITORY, folder, hook};
 use world::{Options, World, hmac, manifest, pipeline, secret};
@@ -146,22 +146,25 @@ async fn a_token_that_git_refuses_is_told_from_one_that_the_forge_refuses() {
     .await;
     for (fault, reason, words) in [
         (
-            Fault::AuthenticationFailed,
+            ForgeFault::AuthenticationFailed,
             FailureReason::AuthenticationFailed,
             "the credentials were refused",
         ),
         (
-            Fault::PermissionDenied { right: "pull request write", detail: "forbidden".to_owned() },
+            ForgeFault::PermissionDenied {
+                right: "pull request write",
+                detail: "forbidden".to_owned(),
+            },
             FailureReason::PermissionDenied,
             "token lacks pull request write",
         ),
         (
-            Fault::NotFound("forge.example/org/manifests".to_owned()),
+            ForgeFault::NotFound("forge.example/org/manifests".to_owned()),
             FailureReason::RepositoryNotFound,
             "the token may not see it",
         ),
         (
-            Fault::Invalid("base is locked".to_owned()),
+            ForgeFault::Invalid("base is locked".to_owned()),
             FailureReason::ForgeRefused,
             "base is locked",
         ),
@@ -261,7 +264,7 @@ async fn without_a_usable_marker_the_files_that_were_passed_over_are_named() {
 #[tokio::test]
 async fn a_limit_of_the_forge_is_waited_for_as_long_as_it_asks() {
     let (dir, forge) = (folder(), forge().await);
-    forge.refuse("create", Fault::RateLimited { retry_after: Some(Duration::from_secs(2)) });
+    forge.refuse("create", ForgeFault::RateLimited { retry_after: Some(Duration::from_secs(2)) });
     let pipelines = vec![pipeline("podinfo", &forge.strategy(&json!({})))];
     let world = World::start(dir.path(), pipelines, vec![hmac(), forge.secret()], forge.options());
     let started = Instant::now();
@@ -327,7 +330,7 @@ async fn an_apps_promotion_goes_on_once_its_marker_is_there() {
 #[tokio::test]
 async fn the_answer_does_not_wait_for_what_cannot_come_in_time() {
     let (dir, forge) = (folder(), forge().await);
-    forge.refuse("create", Fault::RateLimited { retry_after: Some(Duration::from_secs(600)) });
+    forge.refuse("create", ForgeFault::RateLimited { retry_after: Some(Duration::from_secs(600)) });
     let pipelines = vec![pipeline("podinfo", &forge.strategy(&json!({})))];
     let options = Options { wait: Duration::from_secs(300), ..forge.options() };
     let world = World::start(dir.path(), pipelines, vec![hmac(), forge.secret()], options);
@@ -357,7 +360,7 @@ async fn what_keeps_a_pull_request_from_being_followed_is_shown_and_goes_away_ag
         assert_eq!(it.state.name(), "PullRequestOpen");
         shown(&it).message
     };
-    forge.refuse("look", Fault::AuthenticationFailed);
+    forge.refuse("look", ForgeFault::AuthenticationFailed);
     assert!(
         shows("AuthenticationFailed")
             .await

@@ -9,7 +9,7 @@
 
 mod world;
 
-use lockgate_forge::Fault;
+use lockgate_forge::ForgeFault;
 use serde_json::json;
 use world::forge::{FakeForge, folder};
 use world::{World, hmac, manifest, pipeline, pipeline_with};
@@ -54,14 +54,14 @@ async fn every_outcome_is_counted_and_every_phase_is_timed() {
     timed(&world, "merge", 1).await;
     timed(&world, "total", 1).await;
 
-    forge.refuse("create", Fault::Server { status: 502, retry_after: None });
+    forge.refuse("create", ForgeFault::Server { status: 502, retry_after: None });
     world.promote("podinfo", "1.0.4").await;
     outcome(&world, "retried", 1).await;
     outcome(&world, "pull_request_open", 4).await;
 
     forge.close(forge.open()[0].seen.number);
     outcome(&world, "closed", 2).await;
-    forge.refuse("create", Fault::AuthenticationFailed);
+    forge.refuse("create", ForgeFault::AuthenticationFailed);
     world.promote("podinfo", "1.0.5").await;
     outcome(&world, "failed", 1).await;
     world.promote("podinfo", "1.0.5").await;

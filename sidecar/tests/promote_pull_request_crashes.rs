@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use lockgate::promote::Poll;
 use lockgate_core::promotion::{FailureReason, Promotion, State};
-use lockgate_forge::Fault;
+use lockgate_forge::ForgeFault;
 use serde_json::{Value, json};
 use world::forge::{FakeForge, folder};
 use world::{Options, World, hmac, manifest, pipeline};
@@ -196,7 +196,7 @@ async fn a_death_while_looking_changes_nothing() {
 async fn an_answer_that_was_lost_leads_to_no_second_pull_request() {
     // The forge has done it, and its answer never came: the next attempt is told that there is one.
     let (dir, forge) = (folder(), forge().await);
-    forge.refuse("create", Fault::TimedOut(Duration::from_secs(30)));
+    forge.refuse("create", ForgeFault::TimedOut(Duration::from_secs(30)));
     let world = start(&dir, &forge, &json!({}), Duration::from_millis(10));
     let promotion = world.promote("podinfo", "1.2.0").await;
     forge.add(BRANCH, "half done", "");
@@ -223,7 +223,7 @@ async fn a_branch_without_its_pull_request_is_named_until_the_reason_is_gone() {
     let (dir, forge) = (folder(), forge().await);
     forge.refuse(
         "create",
-        Fault::PermissionDenied { right: "pull request write", detail: "no".to_owned() },
+        ForgeFault::PermissionDenied { right: "pull request write", detail: "no".to_owned() },
     );
     let world = start(&dir, &forge, &json!({}), Duration::from_secs(10));
     let promotion = world.promote("podinfo", "1.2.0").await;

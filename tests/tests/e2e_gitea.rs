@@ -93,6 +93,8 @@ impl Place {
 
 impl World for Place {
     const KIND: Kind = Kind::Gitea;
+    /// It is told two minutes later.
+    const TELLS_CONFLICTS: bool = false;
     const PEOPLE: [&'static str; 2] = ["ada", "acme/Ops"];
     const RIGHT: &'static str = "write:repository and write:issue";
     const KEYS: &'static str = "Gitea takes `token`, or `username` and `password`";
@@ -138,6 +140,12 @@ impl World for Place {
     }
     fn close(&self, number: u64) {
         self.real.gitea.close(&self.path, number).unwrap();
+    }
+    fn delete(&self, number: u64) {
+        self.api("DELETE", &format!("/issues/{number}"), None);
+    }
+    fn disarm(&self, number: u64) {
+        self.api("DELETE", &format!("/pulls/{number}/merge"), None);
     }
     /// One of a fork. There can be no second open one, so that an earlier one is closed.
     fn open_strangers(&self) {

@@ -2,7 +2,7 @@
 //!
 //! Source: learn.microsoft.com/rest/api/azure/devops/git (view azure-devops-rest-7.0); the pages
 //! are named where they are used. `api-version=7.0` goes with every request: Services and Server
-//! 2022 serve it; Server 2020 (6.0) and older refuse it, which becomes [`Fault::Unsupported`].
+//! 2022 serve it; Server 2020 (6.0) and older refuse it, which becomes [`ForgeFault::Unsupported`].
 //!
 //! **Credentials.** A personal access token, in the Secret as `token` or `password`, goes as HTTP
 //! basic with an empty user name ("Use personal access tokens"). A value of the form of a JWT is a
@@ -10,7 +10,7 @@
 //! are accepted "wherever personal access tokens are used" ("Authentication with Azure Repos").
 //!
 //! **A token that is not accepted** gets the sign-in page: 203 with HTML, or a redirect to
-//! `_signin`. Both are [`Fault::AuthenticationFailed`], as 401 is, which `X-TFS-FedAuthRedirect:
+//! `_signin`. Both are [`ForgeFault::AuthenticationFailed`], as 401 is, which `X-TFS-FedAuthRedirect:
 //! Suppress` asks for (Microsoft's clients send it).
 //!
 //! **Lists are shortened**: descriptions to 400 characters ("Get Pull Requests"), and labels and
@@ -21,29 +21,31 @@
 //! therefore asks first how far the head is ahead of the base ("Stats - Get"); that is one request,
 //! and the only way that leaves nothing behind.
 //!
-//! **Descriptions** hold 4,000 characters ("Pull Requests - Update"). A longer body is cut at its
-//! end, at a line where that is near, and says so; its beginning, where the metadata block is,
-//! stays.
+//! **Auto-complete** goes when somebody pushes and a policy resets votes ("Branch policies"):
+//! `autoCompleteSetBy` of each answer to a single pull request says how it stands.
 //!
 //! There are no conditional requests: a look is one request and always [`Seen::Changed`].
 
 mod checks;
 mod requests;
+mod says;
 mod wire;
 
 use async_trait::async_trait;
-use lockgate_core::pipeline::MergeMethod;
+use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
-use crate::error::{Fault, ForgeError};
-use crate::http::{Connection, Credentials, Rest, basic, bearer, text};
-use crate::model::{Check, Edit, NewPullRequest, PullRequest, Seen, State};
+use self::wire::{AzureList, Connected, Identity, Pull, Stats};
+use crate::connection::{Connection, Credentials, basic, bearer, text};
+use crate::error::{ForgeError, ForgeFault};
+use crate::explain::Explain;
+use crate::http::{Answer, Rest};
+use crate::model::{Check, Edit, NewPullRequest, PullRequest, PullRequestState, Seen};
 use crate::repository::Path;
-use crate::{Forge, Repository};
-use requests::of;
-use wire::{Connected, Identity, Page, Pull, Stats};
+use crate::says::{Meaning, unseen};
+use crate::{Forge, Repository, texts};
 
 pub(crate) struct Azure {
     rest: Rest,
@@ -65,16 +67,16 @@ impl Azure {
             Credentials::App { .. } => {
                 let words = "azure-devops takes a personal access token or a Microsoft Entra token in token (or password), \
                              not a GitHub App";
-                return Err(failed(Fault::Credentials(words.to_owned())));
+                return Err(failed(ForgeFault::Credentials(words.to_owned())));
             }
         };
         let value = text(secret);
         if value.is_empty() {
-            return Err(failed(Fault::Credentials("token (or password) is empty".to_owned())));
+            return Err(failed(ForgeFault::Credentials("token (or password) is empty".to_owned())));
         }
         let auth = if is_jwt(&value) { bearer(secret) } else { basic("", secret) };
         let Path::Team { project, name } = repository.path() else {
-            return Err(failed(Fault::Connection(
+            return Err(failed(ForgeFault::Connection(
                 "the address is not one of azure-devops".to_owned(),
             )));
         };
@@ -82,14 +84,15 @@ impl Azure {
             (project.clone(), name.clone(), repository.api().clone());
         if identities.host_str() == Some("dev.azure.com") {
             identities.set_host(Some("vssps.dev.azure.com")).map_err(|error| {
-                failed(Fault::Connection(format!("address of the identities: {error}")))
+                failed(ForgeFault::Connection(format!("address of the identities: {error}")))
             })?;
         }
         let more = HeaderMap::from_iter([(
             HeaderName::from_static("x-tfs-fedauthredirect"),
             HeaderValue::from_static("Suppress"),
         )]);
-        let rest = Rest::new(repository.api().clone(), &place, &connection, auth, more, RIGHT)?;
+        let means = (RIGHT, says::TABLE);
+        let rest = Rest::new(repository.api().clone(), &place, &connection, auth, more, means)?;
         Ok(Self { rest, project, name, identities })
     }
 
@@ -102,8 +105,8 @@ impl Azure {
             ("searchCriteria.sourceRefName", &head),
             ("searchCriteria.targetRefName", &base),
         ];
-        let mut found: Vec<Pull> =
-            self.pages("find", &["pullrequests"], &query, PULL_PAGES).await?;
+        let found = self.pages("find", &["pullrequests"], &query, PULL_PAGES).await;
+        let mut found: Vec<Pull> = self.of_all(found).await?;
         // The server filters; a pull request of another branch is never ours just because a server
         // ignored a parameter.
         found.retain(|pull| {
@@ -116,7 +119,7 @@ impl Azure {
 
     async fn read(&self, operation: &'static str, number: u64) -> Result<PullRequest, ForgeError> {
         let request = self.get(&["pullrequests", &number.to_string()], &[]);
-        Ok(self.shown(self.send(operation, request).await.map_err(of(number))?))
+        Ok(self.shown(self.send_of(operation, number, request).await?))
     }
 
     async fn patch(
@@ -126,7 +129,7 @@ impl Azure {
         body: &Value,
     ) -> Result<PullRequest, ForgeError> {
         let request = self.write(Method::PATCH, &["pullrequests", &number.to_string()], body);
-        Ok(self.shown(self.send(operation, request).await.map_err(of(number))?))
+        Ok(self.shown(self.send_of(operation, number, request).await?))
     }
 
     fn shown(&self, pull: Pull) -> PullRequest {
@@ -134,6 +137,22 @@ impl Azure {
         let url =
             self.rest.url([self.project.as_str(), "_git", &self.name, "pullrequest", &number]);
         pull.shown(url.to_string())
+    }
+
+    /// Why one was not opened. The statistics name the branch that they miss.
+    async fn not_created(&self, new: &NewPullRequest, answer: &Answer) -> ForgeError {
+        let (words, meaning) = (answer.message(), self.rest.meaning(answer));
+        let is_about = |branch: &str| words.contains(branch);
+        let misses_head = match meaning {
+            Some(Meaning::Unseen) => !is_about(&new.base) || is_about(&new.head),
+            // Source: mburumaxwell/paklo#1614, 400 of the statistics.
+            None => {
+                answer.status == StatusCode::BAD_REQUEST && is_about(&format!("\"{}\"", new.head))
+            }
+            Some(_) => false,
+        };
+        let fault = if misses_head { unseen(new, &words) } else { self.fault(answer) };
+        self.explained(self.rest.error("create", fault)).await
     }
 
     /// The id of who we are. Source: the official clients' "Connection Data"; it has never left
@@ -160,20 +179,20 @@ impl Azure {
             ("api-version", VERSION),
         ];
         url.query_pairs_mut().extend_pairs(query);
-        let page: Page<Identity> = self
+        let page: AzureList<Identity> = self
             .send("reviewers", self.rest.request(Method::GET, url))
             .await
             .map_err(|mut error| {
-                if error.fault == Fault::AuthenticationFailed {
+                if error.fault == ForgeFault::AuthenticationFailed {
                     let detail = format!(
                         "it is needed to look up the reviewer {name:?}; an id needs no look-up"
                     );
-                    error.fault = Fault::PermissionDenied { right: "Identity (Read)", detail };
+                    error.fault = ForgeFault::PermissionDenied { right: "Identity (Read)", detail };
                 }
                 error
             })?;
-        wire::only(page.value, name)
-            .map_err(|words| self.rest.error("reviewers", Fault::Invalid(words)))
+        wire::only(page.items(), name)
+            .map_err(|words| self.rest.error("reviewers", ForgeFault::Invalid(words)))
     }
 }
 
@@ -185,7 +204,8 @@ impl Forge for Azure {
             return Ok(None);
         };
         // Somebody may have merged it between the two requests.
-        Ok(Some(self.read("find", number).await?).filter(|pull| pull.state == State::Open))
+        Ok(Some(self.read("find", number).await?)
+            .filter(|pull| pull.state == PullRequestState::Open))
     }
 
     async fn find_newest(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
@@ -204,30 +224,36 @@ impl Forge for Azure {
             ("baseVersionDescriptor.version", &new.base),
             ("baseVersionDescriptor.versionType", "branch"),
         ];
-        let stats: Stats = self.send("create", self.get(&["stats", "branches"], &query)).await?;
-        if stats.ahead_count == 0 {
-            return Err(self.rest.error("create", Fault::NothingToMerge));
+        let request = self.get(&["stats", "branches"], &query);
+        let answer = self.rest.send_any("create", request).await?;
+        if !answer.is_good() || answer.status == StatusCode::NON_AUTHORITATIVE_INFORMATION {
+            return Err(self.not_created(new, &answer).await);
         }
+        let stats: Stats = self.rest.read("create", answer.body)?;
+        if stats.ahead_count == 0 {
+            return Err(self.rest.error("create", ForgeFault::NothingToMerge));
+        }
+        let Edit { title, body } = texts::fitting(Kind::AzureDevOps, new);
         let body = json!({
             "sourceRefName": reference(&new.head),
             "targetRefName": reference(&new.base),
-            "title": new.title,
-            "description": wire::fit(&new.body),
+            "title": title,
+            "description": body,
         });
-        let pull: Pull =
-            self.send("create", self.write(Method::POST, &["pullrequests"], &body)).await?;
+        let request = self.write(Method::POST, &["pullrequests"], &body);
+        let answer = self.rest.send_any("create", request).await?;
+        if !answer.is_good() || answer.status == StatusCode::NON_AUTHORITATIVE_INFORMATION {
+            return Err(self.not_created(new, &answer).await);
+        }
+        let pull: Pull = self.rest.read("create", answer.body)?;
         // Who made it is who we are: that saves the question when auto-complete is switched on.
         let handle = pull.created_by.as_ref().map(|by| by.id.clone()).unwrap_or_default();
         Ok(PullRequest { handle, ..self.shown(pull) })
     }
 
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError> {
-        self.patch(
-            "update",
-            number,
-            &json!({"title": edit.title, "description": wire::fit(&edit.body)}),
-        )
-        .await
+        let Edit { title, body } = texts::fit(Kind::AzureDevOps, edit.clone());
+        self.patch("update", number, &json!({"title": title, "description": body})).await
     }
 
     /// One request for each label: there is none for several. Source: "Pull Request Labels -
@@ -239,7 +265,7 @@ impl Forge for Azure {
                 &["pullRequests", &number.to_string(), "labels"],
                 &json!({"name": label}),
             );
-            let _: Value = self.send("labels", request).await.map_err(of(number))?;
+            let _: Value = self.send_of("labels", number, request).await?;
         }
         Ok(())
     }
@@ -265,7 +291,7 @@ impl Forge for Azure {
             &["pullRequests", &number.to_string(), "reviewers"],
             &Value::Array(asked),
         );
-        let _: Value = self.send("reviewers", request).await.map_err(of(number))?;
+        let _: Value = self.send_of("reviewers", number, request).await?;
         Ok(())
     }
 
@@ -291,13 +317,24 @@ impl Forge for Azure {
         } else {
             json!({"autoCompleteSetBy": {"id": wire::NOBODY}})
         };
-        let now = self.patch("auto_merge", pull.number, &body).await?;
+        let now = match self.patch("auto_merge", pull.number, &body).await {
+            // What is completed or abandoned has nothing to switch off.
+            Err(error) if !on && matches!(error.fault, ForgeFault::Conflict(_)) => {
+                let now = self.read("auto_merge", pull.number).await?;
+                if now.state == PullRequestState::Open {
+                    return Err(error);
+                }
+                now
+            }
+            outcome => outcome?,
+        };
         // "… or to silently ignore the update."
-        if now.state == State::Open && now.auto_merge != Some(on) {
+        if now.state == PullRequestState::Open && now.auto_merge != Some(on) {
             let word = if on { "set" } else { "cleared" };
-            return Err(self
-                .rest
-                .error("auto_merge", Fault::Invalid(format!("auto-complete was not {word}"))));
+            return Err(self.rest.error(
+                "auto_merge",
+                ForgeFault::Invalid(format!("auto-complete was not {word}")),
+            ));
         }
         Ok(())
     }
@@ -324,8 +361,24 @@ impl Forge for Azure {
         let body = json!({"comments": [comment], "status": "closed"});
         let request =
             self.write(Method::POST, &["pullRequests", &number.to_string(), "threads"], &body);
-        let _: Value = self.send("comment", request).await.map_err(of(number))?;
+        let _: Value = self.send_of("comment", number, request).await?;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Explain for Azure {
+    async fn repository(&self, operation: &'static str) -> Result<Value, ForgeError> {
+        self.send(operation, self.get(&[], &[])).await
+    }
+
+    async fn any_pull(&self, operation: &'static str) -> Result<(), ForgeError> {
+        let request = self.get(&["pullrequests"], &[("$top", "1")]);
+        self.send::<Value>(operation, request).await.map(drop)
+    }
+
+    fn name_of(&self, number: u64) -> String {
+        format!("pull request {number}")
     }
 }
 

@@ -11,9 +11,7 @@
 //! - **An edit** replaces the pull request: title, description and all reviewers, and needs the
 //!   version that it was made for. So it is read first, the reviewers go back, and an edit that
 //!   changes nothing is not sent.
-//! - **Auto-merge** (8.15 or newer) is a merge with `autoMerge`; `POST …/auto-merge` only tries one
-//!   that was asked for. An older server does not know the field, ignores it, and merges at once.
-//!   So the repository's auto-merge setting is asked for first: older servers do not have it.
+//! - **Auto-merge**: see [`auto_merge`].
 //! - **Labels** belong to repositories here, never to pull requests.
 //! - The token of a project or a repository is a bearer and never a password, for git too, and it
 //!   cannot merge: auto-merge needs the token of a user.
@@ -21,24 +19,26 @@
 //! - `401` comes with an `AuthorisationException` when it is the right that is missing, not the
 //!   credentials.
 
+mod auto_merge;
+mod says;
+mod wire;
+
 use async_trait::async_trait;
-use lockgate_core::pipeline::MergeMethod;
+use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::error::{Fault, ForgeError};
-use crate::http::{Answer, Connection, Credentials, Rest, basic, bearer, message};
-use crate::model::{Check, CheckState, Edit, NewPullRequest, PullRequest, Seen, State};
+use self::wire::{Build, PagedList, Wire, exception, name, reviewer_errors, shortened};
+use crate::connection::{Connection, Credentials, basic, bearer};
+use crate::error::{ForgeError, ForgeFault};
+use crate::explain::Explain;
+use crate::http::{Answer, Rest};
+use crate::model::{Check, CheckState, Edit, NewPullRequest, PullRequest, Seen};
 use crate::repository::Path;
-use crate::{Forge, Repository};
-
-mod wire;
-
-use wire::{
-    Build, Merge, Page, Settings, Wire, exception, is_missing_right, reviewer_errors, shortened,
-};
+use crate::says::{Meaning, unseen};
+use crate::{Forge, Repository, texts};
 
 pub(crate) struct Bitbucket {
     rest: Rest,
@@ -52,7 +52,7 @@ impl Bitbucket {
         let place = repository.to_string();
         let refused = |fault| ForgeError { operation: "connect", place: place.clone(), fault };
         let Path::Project { key, name } = repository.path() else {
-            return Err(refused(Fault::Invalid(
+            return Err(refused(ForgeFault::Invalid(
                 "not the address of a Bitbucket repository".to_owned(),
             )));
         };
@@ -61,7 +61,7 @@ impl Bitbucket {
             Credentials::Basic { username, password } => basic(username, password),
             Credentials::App { .. } => {
                 let message = "Bitbucket takes an HTTP access token in `token`, or `username` and `password`, not a GitHub App";
-                return Err(refused(Fault::Credentials(message.to_owned())));
+                return Err(refused(ForgeFault::Credentials(message.to_owned())));
             }
         };
         // Bitbucket refuses a change without this header where it takes the request for a
@@ -70,7 +70,8 @@ impl Bitbucket {
             HeaderName::from_static("x-atlassian-token"),
             HeaderValue::from_static("no-check"),
         )]);
-        let rest = Rest::new(repository.api().clone(), &place, &connection, auth, headers, RIGHT)?;
+        let means = (RIGHT, says::TABLE);
+        let rest = Rest::new(repository.api().clone(), &place, &connection, auth, headers, means)?;
         Ok(Self { rest, project: key.clone(), slug: name.clone() })
     }
 
@@ -86,47 +87,28 @@ impl Bitbucket {
         self.url(["pull-requests", number.to_string().as_str()].into_iter().chain(more))
     }
 
-    /// Sends it; `thing` is what a 404 that is not about the repository is about.
     async fn send(
         &self,
         operation: &'static str,
-        thing: &str,
         request: RequestBuilder,
     ) -> Result<Answer, ForgeError> {
         let answer = self.rest.send_any(operation, request).await?;
-        if answer.status.is_success() {
-            return Ok(answer);
-        }
-        Err(self.rest.error(operation, self.fault(thing, &answer)))
+        if answer.is_good() { Ok(answer) } else { Err(self.refusal(operation, &answer)) }
     }
 
-    fn fault(&self, thing: &str, answer: &Answer) -> Fault {
-        let words = message(&answer.body);
-        match (answer.status.as_u16(), exception(&answer.body)) {
-            (401, _) if is_missing_right(&answer.body) => {
-                Fault::PermissionDenied { right: RIGHT, detail: words }
-            }
-            (404, "NoSuchRepositoryException" | "NoSuchProjectException" | "") => {
-                self.rest.fault(answer)
-            }
-            (404, "NoSuchBranchException" | "NoSuchObjectException") => Fault::Invalid(words),
-            (404, _) => Fault::NotFound(thing.to_owned()),
-            // Its version is another, or it is not open any more.
-            (409, "PullRequestOutOfDateException" | "IllegalPullRequestStateException") => {
-                Fault::Conflict(words)
-            }
-            (409, "DuplicatePullRequestException") => Fault::Exists,
-            (409, "EmptyPullRequestException") => Fault::NothingToMerge,
-            (409, "InvalidPullRequestReviewersException") => {
-                Fault::Invalid(reviewer_errors(&answer.body))
+    fn refusal(&self, operation: &'static str, answer: &Answer) -> ForgeError {
+        let fault = match exception(&answer.body) {
+            "InvalidPullRequestReviewersException" => {
+                ForgeFault::Invalid(reviewer_errors(&answer.body))
             }
             _ => self.rest.fault(answer),
-        }
+        };
+        self.rest.error(operation, fault)
     }
 
     async fn get(&self, operation: &'static str, number: u64) -> Result<Wire, ForgeError> {
         let request = self.rest.request(Method::GET, self.pull_url(number, None));
-        let answer = self.send(operation, &name(number), request).await?;
+        let answer = self.of_one(number, self.send(operation, request).await).await?;
         self.rest.read(operation, answer.body)
     }
 
@@ -147,19 +129,19 @@ impl Bitbucket {
             body.insert("draft".to_owned(), true.into());
         }
         let request = self.rest.request(Method::PUT, self.pull_url(pull.id, None)).json(&body);
-        let answer = self.send(operation, &name(pull.id), request).await?;
+        let answer = self.of_one(pull.id, self.send(operation, request).await).await?;
         self.rest.read(operation, answer.body)
     }
 
     async fn page<T: DeserializeOwned>(
         &self,
         operation: &'static str,
-        thing: &str,
         mut url: Url,
         start: u64,
-    ) -> Result<Page<T>, ForgeError> {
+    ) -> Result<PagedList<T>, ForgeError> {
         url.query_pairs_mut().append_pair("limit", PAGE).append_pair("start", &start.to_string());
-        let answer = self.send(operation, thing, self.rest.request(Method::GET, url)).await?;
+        let answer = self.send(operation, self.rest.request(Method::GET, url)).await;
+        let answer = self.of_all(answer).await?;
         self.rest.read(operation, answer.body)
     }
 
@@ -181,7 +163,7 @@ impl Bitbucket {
         ]);
         let mut start = Some(0);
         while let Some(from) = start {
-            let page: Page<Wire> = self.page("find", "pull requests", url.clone(), from).await?;
+            let page: PagedList<Wire> = self.page("find", url.clone(), from).await?;
             start = page.next(from);
             let ours = |pull: &Wire| {
                 pull.from_ref.id == at
@@ -189,40 +171,11 @@ impl Bitbucket {
                     && pull.from_ref.repository.is(&self.project, &self.slug)
                     && pull.to_ref.repository.is(&self.project, &self.slug)
             };
-            if let Some(pull) = page.values.into_iter().find(ours) {
+            if let Some(pull) = page.values.into_iter().flatten().find(ours) {
                 return Ok(Some(pull.into()));
             }
         }
         Ok(None)
-    }
-
-    /// Refuses where Bitbucket would not wait: it merges at once if it does not know what
-    /// auto-merge is.
-    async fn check_auto_merge(&self) -> Result<(), ForgeError> {
-        let request = self.rest.request(Method::GET, self.url(["settings", "auto-merge"]));
-        let answer = self.rest.send_any("auto_merge", request).await?;
-        let unsupported = |message: &str| {
-            Err(self.rest.error("auto_merge", Fault::Unsupported(message.to_owned())))
-        };
-        if answer.status == StatusCode::NOT_FOUND && exception(&answer.body).is_empty() {
-            return unsupported("auto-merge: this Bitbucket is older than 8.15");
-        }
-        if !answer.status.is_success() {
-            return Err(self.rest.error("auto_merge", self.fault("auto-merge settings", &answer)));
-        }
-        match self.rest.read::<Settings>("auto_merge", answer.body)?.enabled {
-            true => Ok(()),
-            false => unsupported(
-                "auto-merge: it is off in the settings of the repository or its project",
-            ),
-        }
-    }
-
-    async fn merge(&self, number: u64, version: &str, body: &Merge) -> Result<(), ForgeError> {
-        let mut url = self.pull_url(number, Some("merge"));
-        url.query_pairs_mut().append_pair("version", version);
-        let request = self.rest.request(Method::POST, url).json(body);
-        self.send("auto_merge", &name(number), request).await.map(drop)
     }
 
     /// An address for people within the repository.
@@ -248,7 +201,7 @@ impl Bitbucket {
             }
             _ => {
                 let message = "apiUrl is expected to end with rest/api/latest".to_owned();
-                return Err(self.rest.error("checks", Fault::Invalid(message)));
+                return Err(self.rest.error("checks", ForgeFault::Invalid(message)));
             }
         }
         Ok(url)
@@ -267,18 +220,31 @@ impl Forge for Bitbucket {
 
     async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
         let reference = |name: &str| json!({"id": branch(name), "repository": {"slug": self.slug, "project": {"key": self.project}}});
+        let Edit { title, body } = texts::fitting(Kind::BitbucketServer, new);
         let body = json!({
-            "title": new.title,
-            "description": new.body,
+            "title": title,
+            "description": body,
             "fromRef": reference(&new.head),
             "toRef": reference(&new.base),
         });
         let request = self.rest.request(Method::POST, self.url(["pull-requests"])).json(&body);
-        let answer = self.send("create", "pull requests", request).await?;
-        Ok(self.rest.read::<Wire>("create", answer.body)?.into())
+        let answer = self.rest.send_any("create", request).await?;
+        if answer.is_good() {
+            return Ok(self.rest.read::<Wire>("create", answer.body)?.into());
+        }
+        let words = answer.message();
+        let error = match self.rest.meaning(&answer) {
+            // It names the branch that it misses.
+            Some(Meaning::Unseen) if !words.contains(&format!("\"{}\"", new.base)) => {
+                self.rest.error("create", unseen(new, &words))
+            }
+            _ => self.refusal("create", &answer),
+        };
+        self.of_all(Err(error)).await
     }
 
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError> {
+        let edit = texts::fit(Kind::BitbucketServer, edit.clone());
         let mut pull = self.get("update", number).await?;
         if pull.title == edit.title && pull.description.as_deref().unwrap_or_default() == edit.body
         {
@@ -295,7 +261,7 @@ impl Forge for Bitbucket {
         }
         let message =
             "labels: pull requests have none on Bitbucket, leave `labels` out of the pipeline";
-        Err(self.rest.error("labels", Fault::Unsupported(message.to_owned())))
+        Err(self.rest.error("labels", ForgeFault::Unsupported(message.to_owned())))
     }
 
     async fn request_reviewers(&self, number: u64, reviewers: &[String]) -> Result<(), ForgeError> {
@@ -322,34 +288,11 @@ impl Forge for Bitbucket {
         on: bool,
         method: Option<MergeMethod>,
     ) -> Result<(), ForgeError> {
-        if !on {
-            let request =
-                self.rest.request(Method::DELETE, self.pull_url(pull.number, Some("auto-merge")));
-            let answer = self.rest.send_any("auto_merge", request).await?;
-            return match (answer.status.as_u16(), exception(&answer.body)) {
-                // 409: it is not open any more. 404 without an exception: an older server, where it
-                // cannot be on.
-                (200..=299 | 409, _) | (404, "") => Ok(()),
-                (_, "AutoMergeNotRequestedException") => Ok(()),
-                _ => Err(self.rest.error("auto_merge", self.fault(&name(pull.number), &answer))),
-            };
-        }
-        self.check_auto_merge().await?;
-        let body = Merge { auto_merge: true, strategy_id: method.map(strategy) };
-        match self.merge(pull.number, &pull.handle, &body).await {
-            // Reviewers and titles count as versions too. What must be the same is what gets
-            // merged, and where to.
-            Err(ForgeError { fault: Fault::Conflict(words), .. }) => {
-                let now = PullRequest::from(self.get("auto_merge", pull.number).await?);
-                if (now.state, now.head_commit, now.base)
-                    != (State::Open, pull.head_commit.clone(), pull.base.clone())
-                {
-                    return Err(self.rest.error("auto_merge", Fault::Conflict(words)));
-                }
-                self.merge(pull.number, &now.handle, &body).await
-            }
-            outcome => outcome,
-        }
+        if on { self.arm(pull, method).await } else { self.disarm(pull.number).await }
+    }
+
+    async fn auto_merge(&self, pull: &PullRequest) -> Result<bool, ForgeError> {
+        self.is_armed(pull.number).await
     }
 
     async fn look(&self, number: u64, _tag: Option<&str>) -> Result<Seen, ForgeError> {
@@ -361,10 +304,9 @@ impl Forge for Bitbucket {
         let mut builds: Vec<Build> = Vec::new();
         let mut start = Some(0);
         while let Some(from) = start {
-            let page: Page<Build> =
-                self.page("checks", &format!("commit {commit}"), url.clone(), from).await?;
+            let page: PagedList<Build> = self.page("checks", url.clone(), from).await?;
             start = page.next(from);
-            builds.extend(page.values);
+            builds.extend(page.values.into_iter().flatten());
         }
         Ok(Check::newest_of_each_name(
             builds.into_iter().map(|build| (build.date_added, build.into())),
@@ -387,7 +329,17 @@ impl Forge for Bitbucket {
         });
         let request =
             self.rest.request(Method::POST, self.url(["commits", commit, "builds"])).json(&body);
-        self.send("checks", &format!("commit {commit}"), request).await.map(drop)
+        let answer = self.rest.send_any("checks", request).await?;
+        if answer.is_good() {
+            return Ok(());
+        }
+        let error = self.refusal("checks", &answer);
+        Err(match exception(&answer.body) {
+            "NoSuchCommitException" => {
+                ForgeError { fault: ForgeFault::NotFound(format!("commit {commit}")), ..error }
+            }
+            _ => error,
+        })
     }
 
     async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
@@ -395,25 +347,29 @@ impl Forge for Bitbucket {
             .rest
             .request(Method::POST, self.pull_url(number, Some("comments")))
             .json(&json!({"text": text}));
-        self.send("comment", &name(number), request).await.map(drop)
+        self.of_one(number, self.send("comment", request).await).await.map(drop)
     }
 }
 
-fn name(number: u64) -> String {
-    format!("pull request {number}")
+#[async_trait]
+impl Explain for Bitbucket {
+    async fn repository(&self, operation: &'static str) -> Result<Value, ForgeError> {
+        Ok(self.send(operation, self.rest.request(Method::GET, self.url([]))).await?.body)
+    }
+
+    async fn any_pull(&self, operation: &'static str) -> Result<(), ForgeError> {
+        let mut url = self.url(["pull-requests"]);
+        url.query_pairs_mut().append_pair("limit", "1");
+        self.send(operation, self.rest.request(Method::GET, url)).await.map(drop)
+    }
+
+    fn name_of(&self, number: u64) -> String {
+        name(number)
+    }
 }
 
 fn branch(name: &str) -> String {
     format!("refs/heads/{name}")
-}
-
-/// Source: "Pull request merge strategies".
-fn strategy(method: MergeMethod) -> &'static str {
-    match method {
-        MergeMethod::Merge => "no-ff",
-        MergeMethod::Squash => "squash",
-        MergeMethod::Rebase => "rebase-ff-only",
-    }
 }
 
 const RIGHT: &str = "repository write";

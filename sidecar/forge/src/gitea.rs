@@ -7,10 +7,16 @@
 //!
 //! - A pull request without commits would be opened. So the branches are compared first, which is
 //!   one request more.
-//! - No answer has an entity tag and none says whether a merge is scheduled.
+//! - No answer has an entity tag. Whether a merge is scheduled only the timeline says, see
+//!   [`auto_merge`].
+//! - `head.sha` of one that has ended is where its branch is now, on Forgejo and on Gitea before
+//!   1.24. What it ended with stays in `refs/pull/N/head`, which is asked for instead.
+//! - Lists may have entries that are `null` (announced in Forgejo's description of its interface).
+//! - **Draft** is a prefix of the title, `WIP:` or `[WIP]`. It is not part of our titles, and an edit
+//!   keeps it: a person put it there.
 //! - Whether a new pull request can be merged is found out in the background; until then a merge
 //!   cannot be scheduled and the answer is 405 "Please try again later", as with a conflict. It
-//!   becomes [`Fault::NotYet`].
+//!   becomes [`ForgeFault::NotYet`].
 //! - A scheduled merge waits for what the protection of the base branch asks for. Without
 //!   protection Gitea merges within moments, also if a check has failed. A merge style that the
 //!   repository does not allow is scheduled all the same and then fails with a word in the server's
@@ -19,23 +25,29 @@
 //!   dropped without a word, and so is a label that nobody has made yet: the one is found out by a
 //!   request more, the other by the answer.
 
+mod auto_merge;
+mod says;
 mod wire;
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use lockgate_core::pipeline::MergeMethod;
+use jiff::Timestamp;
+use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::error::{Fault, ForgeError};
-use crate::gitea::wire::{Comparison, Label, Pull, Status, Styles};
-use crate::http::{Answer, Connection, Credentials, Rest, basic, message, text};
-use crate::model::{Check, Edit, NewPullRequest, PullRequest, Seen, State};
+use crate::connection::{Connection, Credentials, basic, text};
+use crate::error::{ForgeError, ForgeFault};
+use crate::explain::Explain;
+use crate::gitea::wire::{Comparison, GiteaStatus, Label, Pull, Reference, split_draft};
+use crate::http::{Answer, Rest};
+use crate::model::{Check, Edit, NewPullRequest, PullRequest, PullRequestState, Seen};
 use crate::repository::Path;
-use crate::{Forge, Repository};
+use crate::says::{switched_off, unseen};
+use crate::{Forge, Repository, texts};
 
 pub(crate) struct Gitea {
     rest: Rest,
@@ -48,13 +60,13 @@ impl Gitea {
         let place = repository.to_string();
         let failed = |fault| ForgeError { operation: "connect", place: place.clone(), fault };
         let Path::Owned { owner, name } = repository.path() else {
-            return Err(failed(Fault::Invalid("the address is none of Gitea's".to_owned())));
+            return Err(failed(ForgeFault::Invalid("the address is none of Gitea's".to_owned())));
         };
         let auth = match &connection.credentials {
             Credentials::Token(token) => (AUTHORIZATION, format!("token {}", text(token))),
             Credentials::Basic { username, password } => basic(username, password),
             Credentials::App { .. } => {
-                return Err(failed(Fault::Credentials(
+                return Err(failed(ForgeFault::Credentials(
                     "Gitea takes `token`, or `username` and `password`".to_owned(),
                 )));
             }
@@ -65,7 +77,7 @@ impl Gitea {
             &connection,
             auth,
             HeaderMap::new(),
-            RIGHT,
+            (RIGHT, says::TABLE),
         )?;
         Ok(Self { rest, owner: owner.clone(), name: name.clone() })
     }
@@ -84,6 +96,11 @@ impl Gitea {
         self.rest.read(operation, answer.body)
     }
 
+    async fn get(&self, operation: &'static str, number: u64) -> Result<Answer, ForgeError> {
+        let url = self.url(["pulls", &number.to_string()]);
+        self.rest.send_any(operation, self.rest.request(Method::GET, url)).await
+    }
+
     async fn write(
         &self,
         operation: &'static str,
@@ -100,7 +117,7 @@ impl Gitea {
         }
         let mut fault = self.rest.fault(&answer);
         // Some refusals have no body.
-        if let Fault::PermissionDenied { detail, .. } = &mut fault
+        if let ForgeFault::PermissionDenied { detail, .. } = &mut fault
             && detail.is_empty()
         {
             "no reason given".clone_into(detail);
@@ -122,8 +139,8 @@ impl Gitea {
         let mut seen = 0;
         for page in 1..=MAX_PAGES {
             url.set_query(Some(&format!("{own}limit={PAGE}&page={page}")));
-            let mut answer =
-                self.rest.send(operation, self.rest.request(Method::GET, url.clone())).await?;
+            let request = self.rest.request(Method::GET, url.clone());
+            let mut answer = self.of_all(self.rest.send(operation, request).await).await?;
             let list = match member {
                 Some(name) => answer.body.get_mut(name),
                 None => Some(&mut answer.body),
@@ -131,7 +148,11 @@ impl Gitea {
             let items = match list.map(Value::take) {
                 Some(Value::Array(items)) => items,
                 Some(Value::Null) => Vec::new(),
-                _ => return Err(self.rest.error(operation, Fault::Protocol("no list".to_owned()))),
+                _ => {
+                    return Err(self
+                        .rest
+                        .error(operation, ForgeFault::Protocol("no list".to_owned())));
+                }
             };
             // The server's own limit may be lower than the one asked for: a page that is not full
             // says nothing.
@@ -141,7 +162,7 @@ impl Gitea {
                 .and_then(|count| count.to_str().ok()?.parse::<usize>().ok());
             let empty = items.is_empty();
             seen += items.len();
-            for item in items {
+            for item in items.into_iter().filter(|item| !item.is_null()) {
                 if !take(item)? {
                     return Ok(());
                 }
@@ -150,7 +171,9 @@ impl Gitea {
                 return Ok(());
             }
         }
-        Err(self.rest.error(operation, Fault::Protocol(format!("more than {MAX_PAGES} pages"))))
+        Err(self
+            .rest
+            .error(operation, ForgeFault::Protocol(format!("more than {MAX_PAGES} pages"))))
     }
 
     /// The first pull request of a list that goes from `head` of this repository into `base`.
@@ -164,31 +187,76 @@ impl Gitea {
         url.set_query(Some(query));
         // Releases before 1.25 do not know this filter and show all.
         url.query_pairs_mut().append_pair("base_branch", base);
-        let mut found = None;
+        let mut found: Option<Pull> = None;
         self.pages("find", url, None, |item| {
             let pull: Pull = self.rest.read("find", item)?;
             if pull.connects(head, base) {
-                found = Some(pull.into());
+                found = Some(pull);
             }
             Ok(found.is_none())
         })
         .await?;
-        Ok(found)
+        match found {
+            Some(pull) => self.shown("find", pull, None).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As it stood at `at`, by the clock of the forge.
+    async fn shown(
+        &self,
+        operation: &'static str,
+        pull: Pull,
+        at: Option<Timestamp>,
+    ) -> Result<PullRequest, ForgeError> {
+        let pull = pull.shown(at);
+        if pull.state == PullRequestState::Open {
+            return Ok(pull);
+        }
+        let number = pull.number.to_string();
+        let url = self.url(["git", "refs", "pull", number.as_str(), "head"]);
+        let answer = self.rest.send_any(operation, self.rest.request(Method::GET, url)).await?;
+        let head_commit = match answer.status {
+            StatusCode::NOT_FOUND => None,
+            _ => Reference::commit_of(self.good(operation, answer)?.body, &number),
+        };
+        Ok(PullRequest { head_commit, ..pull })
     }
 
     /// What came of an operation on one pull request.
-    fn of_pull(
+    async fn of_pull(
         &self,
         operation: &'static str,
         number: u64,
         answer: Answer,
     ) -> Result<Answer, ForgeError> {
-        if answer.status == StatusCode::NOT_FOUND {
-            return Err(self
-                .rest
-                .error(operation, Fault::NotFound(format!("pull request {number}"))));
+        self.of_one(number, self.good(operation, answer)).await
+    }
+
+    /// Why the branches could not be compared, or the pull request not be opened: Gitea answers 404
+    /// whatever is missing.
+    async fn missing(&self, new: &NewPullRequest) -> ForgeError {
+        match self.repository("create").await {
+            Ok(repository) => {
+                if let Some(fault) = switched_off(&repository) {
+                    return self.rest.error("create", fault);
+                }
+            }
+            Err(error) => return error,
         }
-        self.good(operation, answer)
+        let url = self.url(["branches", &new.base]);
+        let base = self.rest.send_any("create", self.rest.request(Method::GET, url)).await;
+        let fault = match base {
+            Ok(answer) if answer.status == StatusCode::NOT_FOUND => ForgeFault::Invalid(format!(
+                "{}/{} has no branch {:?}",
+                self.owner, self.name, new.base
+            )),
+            Ok(_) => {
+                unseen(new, &format!("{}/{} has no branch {:?}", self.owner, self.name, new.head))
+            }
+            Err(error) => return error,
+        };
+        self.rest.error("create", fault)
     }
 }
 
@@ -204,56 +272,57 @@ impl Forge for Gitea {
         let probe = self.rest.request(Method::GET, self.url(["pulls", base, head]));
         let answer = self.rest.send_any("find", probe).await?;
         if answer.status != StatusCode::NOT_FOUND {
-            let any: PullRequest =
-                self.rest.read::<Pull>("find", self.good("find", answer)?.body)?.into();
+            let any: Pull = self.rest.read("find", self.good("find", answer)?.body)?;
             // While one is open there is no newer one.
-            if any.state == State::Open {
-                return Ok(Some(any));
+            if any.is_open() {
+                return self.shown("find", any, None).await.map(Some);
             }
             // The default order is the newest first.
             return self.first("state=all", head, base).await;
         }
-        // The same answer as for a repository that is not there.
-        self.read::<Value>("find", self.url([])).await.map(|_| None)
+        // The same answer as for a repository that is not there, or has its pull requests switched
+        // off.
+        self.of_all(self.read::<Value>("find", self.url([])).await).await.and_then(|repository| {
+            match switched_off(&repository) {
+                Some(fault) => Err(self.rest.error("find", fault)),
+                None => Ok(None),
+            }
+        })
     }
 
     async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
-        let missing = || {
-            let (head, base) = (&new.head, &new.base);
-            self.rest.error(
-                "create",
-                Fault::NotFound(format!(
-                    "{}/{}, or its branch {head} or {base},",
-                    self.owner, self.name
-                )),
-            )
-        };
         let mut url = self.url(["compare", &format!("{}...{}", new.base, new.head)]);
         url.set_query(Some("verification=false&files=false"));
         let answer = self.rest.send_any("create", self.rest.request(Method::GET, url)).await?;
         if answer.status == StatusCode::NOT_FOUND {
-            return Err(missing());
+            return Err(self.missing(new).await);
         }
         let comparison: Comparison = self.rest.read("create", self.good("create", answer)?.body)?;
         if comparison.total_commits == 0 {
-            return Err(self.rest.error("create", Fault::NothingToMerge));
+            return Err(self.rest.error("create", ForgeFault::NothingToMerge));
         }
-        let body =
-            json!({"title": new.title, "body": new.body, "head": new.head, "base": new.base});
+        let Edit { title, body } = texts::fitting(Kind::Gitea, new);
+        let body = json!({"title": title, "body": body, "head": new.head, "base": new.base});
         let answer = self.write("create", Method::POST, self.url(["pulls"]), &body).await?;
-        match answer.status {
-            StatusCode::CONFLICT => Err(self.rest.error("create", Fault::Exists)),
-            StatusCode::NOT_FOUND => Err(missing()),
-            _ => Ok(self.rest.read::<Pull>("create", self.good("create", answer)?.body)?.into()),
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(self.missing(new).await);
         }
+        let answer = self.of_all(self.good("create", answer)).await?;
+        Ok(self.rest.read::<Pull>("create", answer.body)?.shown(None))
     }
 
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError> {
-        let body = json!({"title": edit.title, "body": edit.body});
-        let answer = self
-            .write("update", Method::PATCH, self.url(["pulls", &number.to_string()]), &body)
-            .await?;
-        Ok(self.rest.read::<Pull>("update", self.of_pull("update", number, answer)?.body)?.into())
+        let url = self.url(["pulls", &number.to_string()]);
+        let now = self.of_pull("update", number, self.get("update", number).await?).await?;
+        let now: Pull = self.rest.read("update", now.body)?;
+        let (draft, _) = split_draft(&now.title);
+        let edit = Edit { title: format!("{draft}{}", edit.title), body: edit.body.clone() };
+        let Edit { title, body } = texts::fit(Kind::Gitea, edit);
+        let body = json!({"title": title, "body": body});
+        let answer = self.write("update", Method::PATCH, url, &body).await?;
+        let answer = self.of_pull("update", number, answer).await?;
+        let pull: Pull = self.rest.read("update", answer.body)?;
+        self.shown("update", pull, None).await
     }
 
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
@@ -267,7 +336,7 @@ impl Forge for Gitea {
             let answer =
                 self.write("labels", Method::POST, url.clone(), &json!({"labels": wanted})).await?;
             let present: Vec<Label> =
-                self.rest.read("labels", self.of_pull("labels", number, answer)?.body)?;
+                self.rest.list("labels", self.of_pull("labels", number, answer).await?.body)?;
             wanted.retain(|name| !present.iter().any(|label| label.name == *name));
             for name in &wanted {
                 let label = json!({"name": name, "color": LABEL_COLOR});
@@ -282,12 +351,12 @@ impl Forge for Gitea {
         }
         Err(self.rest.error(
             "labels",
-            Fault::Protocol(format!("no label {} although it was made", names.join(", "))),
+            ForgeFault::Protocol(format!("no label {} although it was made", names.join(", "))),
         ))
     }
 
     async fn request_reviewers(&self, number: u64, reviewers: &[String]) -> Result<(), ForgeError> {
-        let refused = |message: String| self.rest.error("reviewers", Fault::Invalid(message));
+        let refused = |message: String| self.rest.error("reviewers", ForgeFault::Invalid(message));
         let (mut users, mut teams) = (Vec::new(), Vec::new());
         for name in reviewers {
             match name.split_once('/') {
@@ -320,15 +389,17 @@ impl Forge for Gitea {
                 &json!({"reviewers": users, "team_reviewers": teams}),
             )
             .await?;
-        let detail = message(&answer.body);
+        let detail = answer.message();
         match answer.status {
             StatusCode::NOT_FOUND if detail.starts_with("User ") || detail.starts_with("Team ") => {
                 Err(refused(detail))
             }
             StatusCode::UNPROCESSABLE_ENTITY if detail.starts_with("Doer can't choose") => {
-                Err(self.rest.error("reviewers", Fault::PermissionDenied { right: RIGHT, detail }))
+                Err(self
+                    .rest
+                    .error("reviewers", ForgeFault::PermissionDenied { right: RIGHT, detail }))
             }
-            _ => self.of_pull("reviewers", number, answer).map(drop),
+            _ => self.of_pull("reviewers", number, answer).await.map(drop),
         }
     }
 
@@ -338,53 +409,24 @@ impl Forge for Gitea {
         on: bool,
         method: Option<MergeMethod>,
     ) -> Result<(), ForgeError> {
-        let url = self.url(["pulls", &pull.number.to_string(), "merge"]);
-        if !on {
-            let answer =
-                self.rest.send_any("auto_merge", self.rest.request(Method::DELETE, url)).await?;
-            // Nothing was scheduled.
-            return if answer.status == StatusCode::NOT_FOUND {
-                Ok(())
-            } else {
-                self.good("auto_merge", answer).map(drop)
-            };
-        }
-        let styles = Styles::of(&pull.handle);
-        let style = styles.choose(method).map_err(|fault| self.rest.error("auto_merge", fault))?;
-        let body = json!({"Do": style, "merge_when_checks_succeed": true});
-        let answer = self.write("auto_merge", Method::POST, url, &body).await?;
-        let detail = message(&answer.body);
-        let fault = match (answer.status, detail.as_str()) {
-            // Scheduled before.
-            (StatusCode::CONFLICT, text) if text.contains("already scheduled") => return Ok(()),
-            (StatusCode::METHOD_NOT_ALLOWED, "The PR is already merged") => return Ok(()),
-            (StatusCode::METHOD_NOT_ALLOWED, "Please try again later") => Fault::NotYet(
-                "Gitea has not found out whether it can be merged, or it conflicts with its base"
-                    .to_owned(),
-            ),
-            (StatusCode::METHOD_NOT_ALLOWED, "User not allowed to merge PR") => {
-                Fault::PermissionDenied { right: MERGE_RIGHT, detail }
-            }
-            (StatusCode::NOT_FOUND, _) => {
-                Fault::NotFound(format!("open pull request {}", pull.number))
-            }
-            _ => return self.good("auto_merge", answer).map(drop),
-        };
-        Err(self.rest.error("auto_merge", fault))
+        if on { self.arm(pull, method).await } else { self.disarm(pull.number).await }
+    }
+
+    async fn auto_merge(&self, pull: &PullRequest) -> Result<bool, ForgeError> {
+        self.is_scheduled(pull.number).await
     }
 
     async fn look(&self, number: u64, _tag: Option<&str>) -> Result<Seen, ForgeError> {
-        let request = self.rest.request(Method::GET, self.url(["pulls", &number.to_string()]));
-        let answer = self.of_pull("look", number, self.rest.send_any("look", request).await?)?;
-        let pull: Pull = self.rest.read("look", answer.body)?;
-        Ok(Seen::Changed { pull: pull.into(), tag: None })
+        let answer = self.of_pull("look", number, self.get("look", number).await?).await?;
+        let (at, pull) = (answer.date(), self.rest.read::<Pull>("look", answer.body)?);
+        Ok(Seen::Changed { pull: self.shown("look", pull, at).await?, tag: None })
     }
 
     async fn checks(&self, commit: &str) -> Result<Vec<Check>, ForgeError> {
         let mut checks = Vec::new();
         // The combined status holds the newest of each context only, unlike `statuses`.
         self.pages("checks", self.url(["commits", commit, "status"]), Some("statuses"), |item| {
-            checks.push(self.rest.read::<Status>("checks", item)?.into());
+            checks.push(self.rest.read::<GiteaStatus>("checks", item)?.into());
             Ok(true)
         })
         .await?;
@@ -401,14 +443,30 @@ impl Forge for Gitea {
     async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
         let url = self.url(["issues", &number.to_string(), "comments"]);
         let answer = self.write("comment", Method::POST, url, &json!({"body": text})).await?;
-        self.of_pull("comment", number, answer).map(drop)
+        self.of_pull("comment", number, answer).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Explain for Gitea {
+    async fn repository(&self, operation: &'static str) -> Result<Value, ForgeError> {
+        self.read(operation, self.url([])).await
+    }
+
+    async fn any_pull(&self, operation: &'static str) -> Result<(), ForgeError> {
+        let mut url = self.url(["pulls"]);
+        url.set_query(Some("state=all&limit=1&page=1"));
+        self.read::<Value>(operation, url).await.map(drop)
+    }
+
+    fn name_of(&self, number: u64) -> String {
+        format!("pull request {number}")
     }
 }
 
 /// Scopes of a token and role of its user.
 const RIGHT: &str =
     "write:repository and write:issue, or its user the right to write to the repository";
-const MERGE_RIGHT: &str = "the right to merge into this branch (see its protection)";
 /// Gitea's own `MAX_RESPONSE_ITEMS`: it gives no more.
 const PAGE: usize = 50;
 /// So many pages are the sign of a server that repeats itself.

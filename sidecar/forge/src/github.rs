@@ -16,21 +16,27 @@
 //! A fork can have a branch of the same name: a pull request counts only if its head's repository
 //! is this one.
 
+mod auto_merge;
 mod client;
+mod says;
+mod token;
 mod wire;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use lockgate_core::pipeline::MergeMethod;
-use lockgate_core::secret::Sensitive;
+use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use self::client::{Client, GraphqlError, Operation, refusal};
+use self::client::{Client, Operation};
 use self::wire::{Combined, Pull, Runs, status_state, worst_of_each_name};
-use crate::error::{Fault, ForgeError};
-use crate::http::Connection;
-use crate::model::{Check, Edit, NewPullRequest, PullRequest, Seen};
-use crate::{Forge, Repository};
+use crate::connection::Connection;
+use crate::error::{ForgeError, ForgeFault};
+use crate::explain::Explain;
+use crate::model::{Check, Edit, GitToken, NewPullRequest, PullRequest, Seen};
+use crate::says::{Meaning, unseen};
+use crate::{Forge, Repository, texts};
 
 pub(crate) struct GitHub(Client);
 
@@ -39,7 +45,8 @@ impl GitHub {
         Client::new(repository, &connection).map(Self)
     }
 
-    /// The first that `wanted` takes, in the forge's order, or all of them.
+    /// Those of this repository that join the branches, in the forge's order: the `first` of them, or
+    /// all.
     async fn list(
         &self,
         head: &str,
@@ -56,15 +63,15 @@ impl GitHub {
             .query(query);
         let mut found = Vec::new();
         let page = |body| {
-            let pulls: Vec<Pull> = self.0.read(FIND, body)?;
+            let pulls: Vec<Pull> = self.0.list(FIND, body)?;
             found.extend(pulls.into_iter().filter(|pull| pull.joins(&repository, head, base)));
             Ok(first && !found.is_empty())
         };
-        self.0.pages(FIND, call, page).await?;
+        self.of_all(self.0.pages(FIND, call, page).await).await?;
         Ok(found)
     }
 
-    /// A request about one pull request; a 404 names it.
+    /// A request about one pull request.
     async fn about(
         &self,
         operation: Operation,
@@ -73,81 +80,11 @@ impl GitHub {
         path: [&str; 2],
         body: Value,
     ) -> Result<Value, ForgeError> {
-        let number = number.to_string();
-        let [kind, thing] = path;
+        let (text, [kind, thing]) = (number.to_string(), path);
         let segments =
-            [kind, number.as_str(), thing].into_iter().filter(|segment| !segment.is_empty());
+            [kind, text.as_str(), thing].into_iter().filter(|segment| !segment.is_empty());
         let answer = self.0.send(operation, self.0.repository(method, segments).body(body)).await;
-        answer.map(|answer| answer.body).map_err(|error| named(error, &number))
-    }
-
-    async fn enable(
-        &self,
-        pull: &PullRequest,
-        method: Option<MergeMethod>,
-    ) -> Result<(), ForgeError> {
-        let variables = json!({"id": pull.handle, "method": method.map(|method| method_name(method).to_ascii_uppercase())});
-        let Err(errors) = self.0.graphql(AUTO_MERGE, ENABLE, variables).await? else {
-            return Ok(());
-        };
-        let text = words(&errors);
-        let lower = text.to_ascii_lowercase();
-        if lower.contains("clean status") || lower.contains("has_hooks status") {
-            return self.merge(pull, method).await;
-        }
-        let fault = if lower.contains("unstable status") {
-            Fault::NotYet(
-                "checks that the branch does not require are running or have failed; GitHub waits for required ones".into(),
-            )
-        } else if lower.contains("auto merge is not allowed") {
-            Fault::Unsupported("auto-merge is off in the repository: Settings, General, Pull Requests, Allow auto-merge".into())
-        } else {
-            refused(&errors, text)
-        };
-        Err(self.0.error(AUTO_MERGE, fault))
-    }
-
-    /// GitHub refuses auto-merge for one that nothing holds up: it can be merged at once.
-    async fn merge(
-        &self,
-        pull: &PullRequest,
-        method: Option<MergeMethod>,
-    ) -> Result<(), ForgeError> {
-        let number = pull.number.to_string();
-        let mut body = json!({"sha": pull.head_commit});
-        if let (Some(method), Some(fields)) = (method, body.as_object_mut()) {
-            fields.insert("merge_method".to_owned(), method_name(method).into());
-        }
-        let call = self.0.repository(Method::PUT, ["pulls", &number, "merge"]).body(body);
-        let answer = self.0.send_any(MERGE, call).await?;
-        let message = refusal(&answer.body);
-        let fault = match answer.status {
-            status if status.is_success() => return Ok(()),
-            StatusCode::CONFLICT => Fault::Conflict(message),
-            StatusCode::METHOD_NOT_ALLOWED
-                if message.contains("not allowed") || message.contains("merge queue") =>
-            {
-                Fault::Invalid(message)
-            }
-            StatusCode::METHOD_NOT_ALLOWED => Fault::NotYet(message),
-            _ => self.0.fault(MERGE, &answer),
-        };
-        Err(named(self.0.error(MERGE, fault), &number))
-    }
-
-    async fn disable(&self, pull: &PullRequest) -> Result<(), ForgeError> {
-        let Err(errors) = self.0.graphql(AUTO_MERGE, DISABLE, json!({"id": pull.handle})).await?
-        else {
-            return Ok(());
-        };
-        // GitHub says no more than that it cannot: it may be off already.
-        if errors.iter().all(|error| error.kind == "UNPROCESSABLE")
-            && let Seen::Changed { pull: now, .. } = self.look(pull.number, None).await?
-            && now.auto_merge == Some(false)
-        {
-            return Ok(());
-        }
-        Err(self.0.error(AUTO_MERGE, refused(&errors, words(&errors))))
+        self.of_one(number, answer.map(|answer| answer.body)).await
     }
 }
 
@@ -165,23 +102,23 @@ impl Forge for GitHub {
     }
 
     async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
-        let body =
-            json!({"title": new.title, "body": new.body, "head": new.head, "base": new.base});
+        let Edit { title, body } = texts::fitting(Kind::GitHub, new);
+        let body = json!({"title": title, "body": body, "head": new.head, "base": new.base});
         let answer =
             self.0.send_any(CREATE, self.0.repository(Method::POST, ["pulls"]).body(body)).await?;
         if answer.status.is_success() {
             return self.0.read::<Pull>(CREATE, answer.body).map(PullRequest::from);
         }
-        let fault = match self.0.fault(CREATE, &answer) {
-            Fault::Invalid(text) if text.contains("A pull request already exists") => Fault::Exists,
-            Fault::Invalid(text) if text.contains("No commits between") => Fault::NothingToMerge,
-            fault => fault,
+        let fault = match self.0.meaning(&answer) {
+            Some(Meaning::Unseen) => unseen(new, &says::refusal(&answer.body)),
+            _ => self.0.fault(CREATE, &answer),
         };
-        Err(self.0.error(CREATE, fault))
+        self.of_all(Err(self.0.error(CREATE, fault))).await
     }
 
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError> {
-        let body = json!({"title": edit.title, "body": edit.body});
+        let Edit { title, body } = texts::fit(Kind::GitHub, edit.clone());
+        let body = json!({"title": title, "body": body});
         let pull = self.about(UPDATE, number, Method::PATCH, ["pulls", ""], body).await?;
         self.0.read::<Pull>(UPDATE, pull).map(PullRequest::from)
     }
@@ -213,7 +150,7 @@ impl Forge for GitHub {
                         "reviewer {reviewer:?} is no team of {}: expected USER or {0}/TEAM",
                         self.0.owner
                     );
-                    return Err(self.0.error(REVIEWERS, Fault::Invalid(text)));
+                    return Err(self.0.error(REVIEWERS, ForgeFault::Invalid(text)));
                 }
             }
         }
@@ -239,9 +176,9 @@ impl Forge for GitHub {
     }
 
     async fn look(&self, number: u64, tag: Option<&str>) -> Result<Seen, ForgeError> {
-        let number = number.to_string();
-        let call = self.0.repository(Method::GET, ["pulls", &number]).tag(tag);
-        let answer = self.0.send(LOOK, call).await.map_err(|error| named(error, &number))?;
+        let text = number.to_string();
+        let call = self.0.repository(Method::GET, ["pulls", &text]).tag(tag);
+        let answer = self.of_one(number, self.0.send(LOOK, call).await).await?;
         if answer.status == StatusCode::NOT_MODIFIED {
             return Ok(Seen::Unchanged);
         }
@@ -291,41 +228,35 @@ impl Forge for GitHub {
         Ok(())
     }
 
-    async fn git_token(&self) -> Result<Option<Sensitive>, ForgeError> {
-        self.0.installation_token().await
+    async fn git_token(&self, valid_for: Duration) -> Result<Option<GitToken>, ForgeError> {
+        self.0.installation_token(valid_for).await
     }
 }
 
-/// The number in a 404 about a pull request.
-fn named(error: ForgeError, number: &str) -> ForgeError {
-    match error.fault {
-        Fault::NotFound(_) => {
-            ForgeError { fault: Fault::NotFound(format!("pull request {number}")), ..error }
-        }
-        _ => error,
+#[async_trait]
+impl Explain for GitHub {
+    async fn repository(&self, operation: &'static str) -> Result<Value, ForgeError> {
+        let operation = Operation { name: operation, ..FIND };
+        Ok(self.0.send(operation, self.0.repository(Method::GET, [])).await?.body)
     }
-}
 
-fn refused(errors: &[GraphqlError], text: String) -> Fault {
-    match errors.first().map_or("", |error| error.kind.as_str()) {
-        "FORBIDDEN" | "INSUFFICIENT_SCOPES" => {
-            Fault::PermissionDenied { right: AUTO_MERGE.right, detail: text }
-        }
-        "NOT_FOUND" => Fault::NotFound("the pull request".to_owned()),
-        _ => Fault::Invalid(text),
+    async fn any_pull(&self, operation: &'static str) -> Result<(), ForgeError> {
+        let call = self.0.repository(Method::GET, ["pulls"]).query(&[("per_page", "1")]);
+        self.0.send(Operation { name: operation, ..FIND }, call).await.map(drop)
     }
-}
 
-fn words(errors: &[GraphqlError]) -> String {
-    let messages: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
-    crate::http::message(&json!({"message": messages.join("; ")}))
-}
+    fn name_of(&self, number: u64) -> String {
+        format!("pull request {number}")
+    }
 
-fn method_name(method: MergeMethod) -> &'static str {
-    match method {
-        MergeMethod::Merge => "merge",
-        MergeMethod::Squash => "squash",
-        MergeMethod::Rebase => "rebase",
+    /// A repository that was renamed is a redirect to its number. Source: "Best practices for using
+    /// the REST API", follow redirects.
+    async fn moved(&self, operation: &'static str, to: &str) -> Option<String> {
+        let (_, rest) = to.split_once("/repositories/")?;
+        let id = rest.split('/').next().filter(|id| id.bytes().all(|b| b.is_ascii_digit()))?;
+        let call = self.0.at(Method::GET, ["repositories", id]);
+        let answer = self.0.send(Operation { name: operation, ..FIND }, call).await.ok()?;
+        Some(answer.body.get("html_url")?.as_str()?.to_owned())
     }
 }
 
@@ -334,9 +265,6 @@ const CREATE: Operation = Operation { name: "create", right: "pull request write
 const UPDATE: Operation = Operation { name: "update", right: "pull request write" };
 const LABELS: Operation = Operation { name: "labels", right: "pull request write" };
 const REVIEWERS: Operation = Operation { name: "reviewers", right: "pull request write" };
-const AUTO_MERGE: Operation =
-    Operation { name: "auto_merge", right: "pull request write and contents write" };
-const MERGE: Operation = Operation { name: "auto_merge", right: "contents write" };
 const LOOK: Operation = Operation { name: "look", right: "pull request read" };
 const CHECKS: Operation = Operation { name: "checks", right: "commit status read and checks read" };
 const SET_CHECK: Operation = Operation { name: "checks", right: "commit status write" };
@@ -345,8 +273,3 @@ const COMMENT: Operation = Operation { name: "comment", right: "pull request wri
 /// Characters. Source: "Commit statuses" has no word on it, GitHub answers 422 "description is too
 /// long (maximum is 140 characters)".
 const LONGEST_DESCRIPTION: usize = 140;
-
-const ENABLE: &str = "mutation($id: ID!, $method: PullRequestMergeMethod) { \
-    enablePullRequestAutoMerge(input: {pullRequestId: $id, mergeMethod: $method}) { pullRequest { number } } }";
-const DISABLE: &str = "mutation($id: ID!) { \
-    disablePullRequestAutoMerge(input: {pullRequestId: $id}) { pullRequest { number } } }";

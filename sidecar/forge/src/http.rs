@@ -1,65 +1,19 @@
-//! What every client does alike: headers, timeouts, errors, counting.
+//! What every client does alike: addresses, requests, answers and errors.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use lockgate_core::secret::Sensitive;
-use lockgate_tls::Trust;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, redirect};
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{Fault, ForgeError};
-
-/// Is told of every request that was answered: operation and status (0: no answer).
-pub type Observer = Arc<dyn Fn(&'static str, u16) + Send + Sync>;
-
-/// How to reach a forge, as one promotion's Secret gives it.
-#[derive(Clone)]
-pub struct Connection {
-    /// Who we are.
-    pub credentials: Credentials,
-    /// Certificates (PEM) to trust besides the system's.
-    pub ca: Option<Vec<u8>>,
-    /// An HTTP proxy, which may hold a password. `None`: what the process environment says.
-    pub proxy: Option<Sensitive>,
-    /// Is told of every request.
-    pub observer: Observer,
-    /// Bounds one request. [`Connection::TIMEOUT`] unless a test says otherwise.
-    pub timeout: Duration,
-}
-
-impl Connection {
-    /// Long enough for a forge under load, short enough that a worker is not blocked for long.
-    pub const TIMEOUT: Duration = Duration::from_secs(30);
-}
-
-/// Who we are to a forge. Never shown, wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credentials {
-    /// A token (personal, project, bot, service connection).
-    Token(Sensitive),
-    /// A user name and a password or token (HTTP basic).
-    Basic {
-        /// User name.
-        username: String,
-        /// Password or token.
-        password: Sensitive,
-    },
-    /// A GitHub App.
-    App {
-        /// `githubAppID`.
-        app: u64,
-        /// `githubAppInstallationID`.
-        installation: u64,
-        /// `githubAppPrivateKey`, PEM.
-        private_key: Sensitive,
-    },
-}
+use crate::connection::{Connection, Observer};
+use crate::error::{ForgeError, ForgeFault};
+use crate::pause::retry_after;
+use crate::says::{self, Line, Meaning};
 
 /// A client of one forge's REST interface: the root of its addresses, and the headers of every
 /// request.
@@ -72,6 +26,8 @@ pub(crate) struct Rest {
     timeout: Duration,
     /// What a 403 means to people.
     right: &'static str,
+    /// What this forge's words mean.
+    table: &'static [Line],
 }
 
 /// An answer, read.
@@ -79,7 +35,10 @@ pub(crate) struct Rest {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Null where it is no JSON.
     pub(crate) body: Value,
+    /// The beginning of what is no JSON; else empty.
+    pub(crate) text: String,
 }
 
 impl Rest {
@@ -90,18 +49,18 @@ impl Rest {
         connection: &Connection,
         auth: (HeaderName, String),
         more: HeaderMap,
-        right: &'static str,
+        means: (&'static str, &'static [Line]),
     ) -> Result<Self, ForgeError> {
         let mut headers = more;
         let mut value = HeaderValue::from_str(&auth.1).map_err(|_| {
-            let fault = Fault::Connection(
+            let fault = ForgeFault::Connection(
                 "the credentials hold characters that no header can hold".to_owned(),
             );
             ForgeError { operation: "connect", place: place.to_owned(), fault }
         })?;
         value.set_sensitive(true);
         headers.insert(auth.0, value);
-        Self::without_credentials(root, place, connection, headers, right)
+        Self::without_credentials(root, place, connection, headers, means)
     }
 
     /// For a caller that signs each request itself.
@@ -110,45 +69,21 @@ impl Rest {
         place: &str,
         connection: &Connection,
         headers: HeaderMap,
-        right: &'static str,
+        (right, table): (&'static str, &'static [Line]),
     ) -> Result<Self, ForgeError> {
-        let failed = |message: String| ForgeError {
+        let client = connection.client(headers).map_err(|message| ForgeError {
             operation: "connect",
             place: place.to_owned(),
-            fault: Fault::Connection(message),
-        };
-        let mut builder = Client::builder()
-            .default_headers(headers)
-            .user_agent(concat!("lockgate/", env!("CARGO_PKG_VERSION")))
-            .timeout(connection.timeout)
-            .connect_timeout(CONNECT_TIMEOUT)
-            // A redirect would carry the token elsewhere.
-            .redirect(redirect::Policy::none());
-        let trust = connection.ca.as_deref().map_or(Trust::System, Trust::SystemAnd);
-        let tls = lockgate_tls::client_config(trust)
-            .map_err(|error| failed(format!("caFile {error}")))?;
-        builder = builder.tls_backend_preconfigured(tls);
-        if let Some(proxy) = &connection.proxy {
-            let text = std::str::from_utf8(proxy.bytes()).unwrap_or_default();
-            builder = builder.proxy(
-                reqwest::Proxy::all(text)
-                    .map_err(|_| failed("proxy is not the address of a proxy".to_owned()))?,
-            );
-        }
-        let client =
-            builder.build().map_err(|_| failed("the HTTP client cannot be set up".to_owned()))?;
+            fault: ForgeFault::Connection(message),
+        })?;
         let (observer, timeout) = (Arc::clone(&connection.observer), connection.timeout);
-        Ok(Self { client, root, place: place.to_owned(), observer, timeout, right })
+        Ok(Self { client, root, place: place.to_owned(), observer, timeout, right, table })
     }
 
     /// An address below the root, each segment percent-encoded by itself (a `/` inside becomes
     /// `%2F`).
     pub(crate) fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
-        let mut url = self.root.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
-        }
-        url
+        below(&self.root, segments)
     }
 
     pub(crate) fn root(&self) -> &Url {
@@ -159,14 +94,25 @@ impl Rest {
         self.client.request(method, url)
     }
 
-    /// Sends it; an answer that is not 2xx (nor 304) is an error, sorted by its status.
+    /// The same request to another address; `None` where `to` has none, or it cannot be built.
+    pub(crate) fn moved(
+        &self,
+        request: RequestBuilder,
+        to: impl FnOnce(&Url) -> Option<Url>,
+    ) -> Option<RequestBuilder> {
+        let mut request = request.build().ok()?;
+        *request.url_mut() = to(request.url())?;
+        Some(RequestBuilder::from_parts(self.client.clone(), request))
+    }
+
+    /// Sends it; an answer that is not 2xx (nor 304) is an error, sorted by what it says.
     pub(crate) async fn send(
         &self,
         operation: &'static str,
         request: RequestBuilder,
     ) -> Result<Answer, ForgeError> {
         let answer = self.send_any(operation, request).await?;
-        if answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED {
+        if answer.is_good() {
             return Ok(answer);
         }
         Err(self.error(operation, self.fault(&answer)))
@@ -192,19 +138,27 @@ impl Rest {
         let failed = |error: reqwest::Error| {
             let timed_out = error.is_timeout();
             let fault = if timed_out {
-                Fault::TimedOut(self.timeout)
+                ForgeFault::TimedOut(self.timeout)
             } else {
-                Fault::Unreachable(causes(&error.without_url()))
+                ForgeFault::Unreachable(causes(&error.without_url()))
             };
             self.error(operation, fault)
         };
-        let response = request.send().await.map_err(|error| {
+        let mut response = request.send().await.map_err(|error| {
             (self.observer)(operation, 0);
             failed(error)
         })?;
         let (status, headers) = (response.status(), response.headers().clone());
         (self.observer)(operation, status.as_u16());
-        let mut answer = http::Response::new(response.bytes().await.map_err(failed)?);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if bytes.len() + chunk.len() > LONGEST_ANSWER {
+                let words = format!("{status} with more than {LONGEST_ANSWER} bytes");
+                return Err(self.error(operation, ForgeFault::Protocol(words)));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let mut answer = http::Response::new(Bytes::from(bytes));
         (*answer.status_mut(), *answer.headers_mut()) = (status, headers);
         Ok(answer)
     }
@@ -217,45 +171,79 @@ impl Rest {
         headers: HeaderMap,
         bytes: &[u8],
     ) -> Result<Answer, ForgeError> {
-        let body = match serde_json::from_slice(bytes) {
-            Ok(body) => body,
-            // 203: Azure DevOps' sign-in page instead of an answer.
-            Err(_)
-                if bytes.is_empty()
-                    || !status.is_success()
-                    || status == StatusCode::NON_AUTHORITATIVE_INFORMATION =>
-            {
-                Value::Null
-            }
-            Err(_) => {
-                return Err(self.error(
-                    operation,
-                    Fault::Protocol(format!("{status} with a body that is not JSON")),
-                ));
-            }
-        };
-        Ok(Answer { status, headers, body })
+        if bytes.is_empty() {
+            return Ok(Answer { status, headers, body: Value::Null, text: String::new() });
+        }
+        if let Ok(body) = serde_json::from_slice(bytes) {
+            return Ok(Answer { status, headers, body, text: String::new() });
+        }
+        let text: String = String::from_utf8_lossy(bytes).chars().take(LONGEST_TEXT).collect();
+        // 203: Azure DevOps' sign-in page in place of an answer.
+        if !status.is_success() || status == StatusCode::NON_AUTHORITATIVE_INFORMATION {
+            return Ok(Answer { status, headers, body: Value::Null, text });
+        }
+        let fault = says::page(status, &text).unwrap_or_else(|| {
+            ForgeFault::Protocol(format!("{status} with a body that is not JSON"))
+        });
+        Err(self.error(operation, fault))
     }
 
-    /// What an answer that is not good means.
-    pub(crate) fn fault(&self, answer: &Answer) -> Fault {
-        let retry_after = retry_after(&answer.headers, SystemTime::now());
-        let detail = message(&answer.body);
+    /// What an answer means that is not good, as this forge's table has it, if it does.
+    pub(crate) fn meaning(&self, answer: &Answer) -> Option<Meaning> {
+        let line = says::look_up(self.table, answer.status, &answer.words())?;
+        tracing::debug!(status = answer.status.as_u16(), means = ?line.means, source = line.source, "the forge's words are known");
+        Some(line.means)
+    }
+
+    /// What an answer means that is not good: by the table, else by its status.
+    pub(crate) fn fault(&self, answer: &Answer) -> ForgeFault {
+        let detail = answer.message();
+        let pause = |is_limited| retry_after(&answer.headers, is_limited, SystemTime::now());
+        if let Some(meaning) = self.meaning(answer) {
+            return match meaning {
+                Meaning::Unavailable => {
+                    ForgeFault::Unavailable { detail, retry_after: pause(false) }
+                }
+                Meaning::Limited => ForgeFault::RateLimited { retry_after: pause(true) },
+                Meaning::Conflict => ForgeFault::Conflict(detail),
+                Meaning::NotYet => ForgeFault::NotYet(detail),
+                Meaning::Expired => ForgeFault::TokenExpired(detail),
+                Meaning::Refused => ForgeFault::AuthenticationFailed,
+                Meaning::Lacks(right) => ForgeFault::PermissionDenied { right, detail },
+                Meaning::NotFound => ForgeFault::NotFound(self.place.clone()),
+                Meaning::Moved => ForgeFault::Moved { to: "another address".to_owned() },
+                Meaning::SwitchedOff(why) => ForgeFault::SwitchedOff(why.to_owned()),
+                Meaning::Exists => ForgeFault::Exists,
+                Meaning::Nothing => ForgeFault::NothingToMerge,
+                Meaning::Unseen | Meaning::Invalid => ForgeFault::Invalid(detail),
+                Meaning::Unsupported(what) => ForgeFault::Unsupported(format!("{what}: {detail}")),
+            };
+        }
         match answer.status.as_u16() {
-            401 => Fault::AuthenticationFailed,
-            429 => Fault::RateLimited { retry_after },
-            403 if is_limit(&answer.headers, &detail) => Fault::RateLimited { retry_after },
-            403 => Fault::PermissionDenied { right: self.right, detail },
-            404 | 410 => Fault::NotFound(self.place.clone()),
-            300..=399 => Fault::Invalid("the forge redirects: correct the address".to_owned()),
-            status @ 500.. => Fault::Server { status, retry_after },
-            status => {
-                Fault::Invalid(if detail.is_empty() { format!("status {status}") } else { detail })
+            300..=399 => says::redirect(&answer.headers, &self.root, &self.place),
+            401 => ForgeFault::AuthenticationFailed,
+            407 => ForgeFault::Connection(
+                "the proxy refuses us: check user and password in the Secret's `proxy`".to_owned(),
+            ),
+            408 | 425 => ForgeFault::Unavailable { detail, retry_after: pause(false) },
+            429 => ForgeFault::RateLimited { retry_after: pause(true) },
+            403 if is_limit(&answer.headers) => {
+                ForgeFault::RateLimited { retry_after: pause(true) }
             }
+            status @ 500.. => ForgeFault::Server { status, retry_after: pause(false) },
+            // A forge's interface never answers with a page: something else stands before it.
+            _ if answer.page().is_some() => answer.page().unwrap_or(ForgeFault::Protocol(detail)),
+            403 => ForgeFault::PermissionDenied { right: self.right, detail },
+            404 | 410 => ForgeFault::NotFound(self.place.clone()),
+            status => ForgeFault::Invalid(if detail.is_empty() {
+                format!("status {status}")
+            } else {
+                detail
+            }),
         }
     }
 
-    pub(crate) fn error(&self, operation: &'static str, fault: Fault) -> ForgeError {
+    pub(crate) fn error(&self, operation: &'static str, fault: ForgeFault) -> ForgeError {
         ForgeError { operation, place: self.place.clone(), fault }
     }
 
@@ -266,57 +254,79 @@ impl Rest {
         body: Value,
     ) -> Result<T, ForgeError> {
         serde_json::from_value(body).map_err(|error| {
-            self.error(operation, Fault::Protocol(without_value(&error.to_string())))
+            self.error(operation, ForgeFault::Protocol(without_value(&error.to_string())))
         })
     }
 }
 
-/// `Authorization: Bearer …`.
-pub(crate) fn bearer(token: &Sensitive) -> (HeaderName, String) {
-    (AUTHORIZATION, format!("Bearer {}", text(token)))
-}
-
-/// `Authorization: Basic …`.
-pub(crate) fn basic(username: &str, password: &Sensitive) -> (HeaderName, String) {
-    (AUTHORIZATION, format!("Basic {}", BASE64.encode(format!("{username}:{}", text(password)))))
-}
-
-/// A secret as it goes into a header. White space around it is never meant: `echo` leaves a newline
-/// there.
-pub(crate) fn text(secret: &Sensitive) -> String {
-    String::from_utf8_lossy(secret.bytes()).trim().to_owned()
-}
-
-/// `Retry-After` (seconds or a date), else the reset time of a used-up limit; GitHub's, GitLab's
-/// and Azure's names.
-pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    if let Some(text) = value("retry-after") {
-        if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds).min(LONGEST_PAUSE));
-        }
-        let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-        return Some(until(u64::try_from(date.as_second()).ok()?, now));
+impl Rest {
+    /// Reads a list. Forgejo announces entries that are null, and some lists are null when they are
+    /// empty.
+    pub(crate) fn list<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        body: Value,
+    ) -> Result<Vec<T>, ForgeError> {
+        let items: Option<Vec<Option<T>>> = self.read(operation, body)?;
+        Ok(items.unwrap_or_default().into_iter().flatten().collect())
     }
-    let used_up = ["x-ratelimit-remaining", "ratelimit-remaining"]
-        .iter()
-        .any(|name| value(name) == Some("0"));
-    let reset = value("x-ratelimit-reset").or_else(|| value("ratelimit-reset"))?.parse().ok()?;
-    used_up.then(|| until(reset, now))
 }
 
-fn until(second: u64, now: SystemTime) -> Duration {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs(second).saturating_sub(now).min(LONGEST_PAUSE)
+/// For fields that a forge leaves out or sets to null where they are empty.
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + serde::Deserialize<'de>,
+{
+    let value: Option<T> = serde::Deserialize::deserialize(deserializer)?;
+    Ok(value.unwrap_or_default())
+}
+
+impl Answer {
+    /// 2xx, or 304.
+    pub(crate) fn is_good(&self) -> bool {
+        self.status.is_success() || self.status == StatusCode::NOT_MODIFIED
+    }
+
+    /// When it was given, by the clock of the forge.
+    pub(crate) fn date(&self) -> Option<Timestamp> {
+        let text = self.headers.get("date")?.to_str().ok()?;
+        jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp())
+    }
+
+    /// The forge's own words for people.
+    pub(crate) fn message(&self) -> String {
+        let message = message(&self.body);
+        if !message.is_empty() || self.text.trim_start().starts_with('<') {
+            return message;
+        }
+        shown(&self.text)
+    }
+
+    /// Everything that it says, for a table: the whole body, which also names exceptions and fields.
+    fn words(&self) -> String {
+        if self.body.is_null() { self.text.clone() } else { self.body.to_string() }
+    }
+
+    /// If it is a page in place of an answer: what that means.
+    fn page(&self) -> Option<ForgeFault> {
+        says::page(self.status, &self.text)
+    }
+}
+
+/// An address below a root, each segment percent-encoded by itself.
+pub(crate) fn below<'a>(root: &Url, segments: impl IntoIterator<Item = &'a str>) -> Url {
+    let mut url = root.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
 }
 
 /// GitHub answers 403 for both its limits. Source: docs.github.com, "Rate limits for the REST API".
-fn is_limit(headers: &HeaderMap, message: &str) -> bool {
+fn is_limit(headers: &HeaderMap) -> bool {
     headers.contains_key("retry-after")
         || headers.get("x-ratelimit-remaining").is_some_and(|left| left == "0")
-        || ["secondary rate limit", "abuse detection"]
-            .iter()
-            .any(|sign| message.to_ascii_lowercase().contains(sign))
 }
 
 /// The forge's own words, from the places where the five put them.
@@ -338,8 +348,12 @@ pub(crate) fn message(body: &Value) -> String {
             words.push(text);
         }
     }
-    let mut text: String =
-        words.join(": ").chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect();
+    shown(&words.join(": "))
+}
+
+/// One line of bounded length.
+fn shown(text: &str) -> String {
+    let mut text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect();
     text.truncate(text.trim_end().len());
     text
 }
@@ -375,24 +389,9 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Token(_) => "Credentials::Token(<redacted>)",
-            Self::Basic { .. } => "Credentials::Basic(<redacted>)",
-            Self::App { .. } => "Credentials::App(<redacted>)",
-        })
-    }
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("credentials", &self.credentials).finish_non_exhaustive()
-    }
-}
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A forge that asks for more is asked again after this time anyway.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// Characters of a forge's message that are shown.
 const LONGEST_MESSAGE: usize = 500;
+/// Characters of an answer that is no JSON that are looked at.
+const LONGEST_TEXT: usize = 8 * 1024;
+/// Bytes of an answer. A page of a hundred pull requests with bodies of 64 KiB is below it.
+const LONGEST_ANSWER: usize = 32 * 1024 * 1024;

@@ -9,55 +9,70 @@
 //! two calls finds what it made. Nothing is repeated here; errors say whether repeating can help
 //! ([`ForgeError::is_passing`]) and when the forge asked for it.
 //!
-//! What a forge cannot do is [`Fault::Unsupported`], never silently left out.
+//! What a forge cannot do is [`ForgeFault::Unsupported`], never silently left out.
 
 mod azure;
 mod bitbucket;
+mod connection;
 mod error;
+mod explain;
 mod gitea;
 mod github;
 mod gitlab;
 mod http;
 mod model;
+mod pause;
 mod repository;
+mod says;
+mod texts;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
-use lockgate_core::secret::Sensitive;
 
-pub use crate::error::{Fault, ForgeError};
-pub use crate::http::{Connection, Credentials, Observer};
-pub use crate::model::{Check, CheckState, Edit, NewPullRequest, PullRequest, Seen, State};
+pub use crate::connection::{Connection, Credentials, Observer};
+pub use crate::error::{ForgeError, ForgeFault};
+pub use crate::model::{
+    Check, CheckState, Edit, GitToken, Mergeability, NewPullRequest, PullRequest, PullRequestState,
+    Seen, UNSEEN,
+};
 pub use crate::repository::{AddressError, Repository};
 
 /// The pull requests of one repository.
+///
+/// Titles and bodies that are longer than the forge takes are shortened by [`Repository::fit`] in
+/// [`Forge::create`] and [`Forge::update`] too, so that nothing is refused for its length.
 #[async_trait]
 pub trait Forge: Send + Sync {
     /// The open pull request from `head` of this very repository (never a fork's) into `base`. All
-    /// pages are looked at where the forge cannot filter by itself. Of several the lowest number.
+    /// pages are read where the forge cannot filter by itself. Where there are several, the one
+    /// with the lowest number.
     async fn find_open(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError>;
 
-    /// The newest pull request from `head` of this repository into `base`, whatever its state: what
-    /// a caller that crashed before it noted the number finds again, also when a person was quicker
-    /// to merge or close it.
+    /// The newest pull request from `head` of this repository into `base`, whatever its state, with
+    /// its whole body. A caller that crashed before it noted the number finds its pull request
+    /// again, also when a person was quicker to merge or close it. Whether it is the caller's own
+    /// only its body says: an older one from the same branch is found too.
     async fn find_newest(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError>;
 
-    /// Opens one. [`Fault::Exists`] if there is an open one already, [`Fault::NothingToMerge`] if
-    /// the branches are equal.
+    /// Opens one. [`ForgeFault::Exists`] if there is an open one already,
+    /// [`ForgeFault::NothingToMerge`] if the branches are equal, [`ForgeFault::NotYet`] if the
+    /// forge has not seen the push yet.
     async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError>;
 
     /// Gives an open one another title and body. Only the requests that are needed.
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError>;
 
-    /// Sees to it that it has these labels, among others that people set. Missing labels are made
-    /// where the forge wants that.
+    /// Adds these labels to those that it has. Missing labels are made where the forge wants that.
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError>;
 
     /// Asks for reviews. Those who were asked before stay.
     async fn request_reviewers(&self, number: u64, reviewers: &[String]) -> Result<(), ForgeError>;
 
-    /// Has the forge merge it by itself as soon as its rules allow, or no longer. `method` applies
-    /// to switching on; `None` leaves it to the forge.
+    /// Lets the forge merge it by itself as soon as its rules allow, or no longer. `method` applies
+    /// to switching on; `None` leaves it to the forge. Switching off what is off, merged or closed
+    /// is done. [`ForgeFault::NotYet`] where switching on now would merge what no check has seen.
     async fn set_auto_merge(
         &self,
         pull: &PullRequest,
@@ -65,8 +80,16 @@ pub trait Forge: Send + Sync {
         method: Option<MergeMethod>,
     ) -> Result<(), ForgeError>;
 
+    /// Whether the forge will merge it by itself, as it says now. A request only where the pull
+    /// request itself does not tell (Bitbucket, Gitea): forges switch it off by themselves, for
+    /// example after a push, so that what was once switched on says nothing.
+    async fn auto_merge(&self, pull: &PullRequest) -> Result<bool, ForgeError> {
+        Ok(pull.auto_merge == Some(true))
+    }
+
     /// How it stands now. `tag` is that of the last [`Seen::Changed`]: where the forge has
     /// conditional requests, an unchanged one costs one request that does not count against limits.
+    /// [`ForgeFault::Gone`] if it was deleted while its repository can still be seen.
     async fn look(&self, number: u64, tag: Option<&str>) -> Result<Seen, ForgeError>;
 
     /// Commit statuses and, where the forge has them, check runs of a commit; the newest of each
@@ -79,10 +102,11 @@ pub trait Forge: Send + Sync {
     /// Adds a comment for people.
     async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError>;
 
-    /// The password for git over https (user name `x-access-token`) where the credentials
-    /// themselves are none: a GitHub App's installation token, good for 30 seconds at least.
-    /// `None`: git takes what the Secret has.
-    async fn git_token(&self) -> Result<Option<Sensitive>, ForgeError> {
+    /// The password for git over https where the credentials themselves are none: a GitHub App's
+    /// installation token, which lives for an hour. It is good for `valid_for` at least, so that
+    /// who fetches for longer asks again in time; more than 50 minutes are not promised. `None`:
+    /// git takes what the Secret has.
+    async fn git_token(&self, _valid_for: Duration) -> Result<Option<GitToken>, ForgeError> {
         Ok(None)
     }
 }
@@ -90,8 +114,8 @@ pub trait Forge: Send + Sync {
 /// The client for a repository.
 ///
 /// # Errors
-/// [`Fault::Credentials`] where the forge cannot be talked to with what the connection holds;
-/// [`Fault::Connection`] where CA or proxy cannot be used. No request is made.
+/// [`ForgeFault::Credentials`] where the forge cannot be talked to with what the connection holds;
+/// [`ForgeFault::Connection`] where CA or proxy cannot be used. No request is made.
 pub fn connect(
     repository: &Repository,
     connection: Connection,

@@ -1,6 +1,9 @@
 //! What all forges have in common.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use lockgate_core::secret::Sensitive;
 
 /// A pull request (GitLab: merge request) as the forge shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,15 +18,20 @@ pub struct PullRequest {
     pub body: String,
     /// The branch it comes from.
     pub head: String,
-    /// The commit at its head, where the forge tells it.
+    /// The commit at its head, where the forge tells it. Of one that has ended: the commit that it
+    /// ended with, never where the branch went afterwards.
     pub head_commit: Option<String>,
     /// The branch it goes to.
     pub base: String,
     /// Where it is in its life.
-    pub state: State,
+    pub state: PullRequestState,
+    /// Whether it can be merged into its base as that is now. [`Mergeability::Unknown`] in lists,
+    /// which no forge computes it for, and of what is not open.
+    pub mergeability: Mergeability,
     /// Labels by name; empty where the forge has none.
     pub labels: Vec<String>,
-    /// Whether the forge will merge it by itself; `None` where the answer does not say.
+    /// Whether the forge will merge it by itself; `None` where the answer does not say, see
+    /// [`crate::Forge::auto_merge`].
     pub auto_merge: Option<bool>,
     /// What the forge needs beside the number to change it (GitHub: the node id; Bitbucket: the
     /// version); empty elsewhere.
@@ -32,7 +40,7 @@ pub struct PullRequest {
 
 /// Where a pull request is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum PullRequestState {
     /// It waits to be merged.
     Open,
     /// It was merged.
@@ -42,8 +50,24 @@ pub enum State {
         /// When, where the forge tells it.
         at: Option<Timestamp>,
     },
-    /// It was closed without a merge, or deleted.
+    /// It was closed without a merge.
     Closed,
+}
+
+/// Whether a pull request conflicts with its base.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mergeability {
+    /// The forge does not say, or has not found out yet.
+    #[default]
+    Unknown,
+    /// It does not conflict. Checks or approvals may still be missing.
+    Clean,
+    /// It conflicts: nobody can merge it before its branch is made anew from the base, or a person
+    /// resolves the conflict.
+    Conflicting,
+    /// It does not conflict, but the base's rules want its branch on top of the base, which has moved
+    /// on: it has to be made anew as well.
+    Behind,
 }
 
 /// A pull request to open.
@@ -57,6 +81,32 @@ pub struct NewPullRequest {
     pub head: String,
     /// The branch it goes to.
     pub base: String,
+    /// How long ago the head was pushed for the first time. For [`UNSEEN`] after that a forge that
+    /// does not know the branch is [`crate::ForgeFault::NotYet`], afterwards it refuses.
+    pub pushed: Duration,
+}
+
+/// For how long after a push a forge that says "no such branch" may just not have seen it. GitLab
+/// was seen to take 38 s (srtab/daiv#1436), GitHub a few seconds (gitbutlerapp/gitbutler#4904).
+pub const UNSEEN: Duration = Duration::from_secs(5 * 60);
+
+/// For how long after a change of a pull request its checks may not have begun. Armed before, it would
+/// be merged with no check at all: renovatebot/renovate#46236 has seen that of GitLab.
+pub(crate) const SETTLED: Duration = Duration::from_secs(2 * 60);
+
+/// A password for git that the forge gave out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GitToken {
+    /// The password; the user name is `x-access-token`.
+    pub secret: Sensitive,
+    /// When git is refused with it, as the forge said; `None` where it did not.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for GitToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GitToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
 }
 
 /// What a pull request is to say from now on.

@@ -1,14 +1,21 @@
-//! Addresses of repositories: which repository of which forge they mean, and where that forge's
-//! interface is.
+//! Addresses of repositories: which repository of which forge they mean, where that forge's
+//! interface is, and where git finds the repository.
 //!
 //! Every form that the forge shows to people for cloning or browsing is understood. Whether an
 //! address may be used at all (plain http, allowed hosts) is decided where git connects, not here.
+
+mod address;
+mod forms;
 
 use std::fmt;
 
 use lockgate_core::pipeline::Forge as Kind;
 use reqwest::Url;
 use thiserror::Error;
+
+use crate::model::Edit;
+use crate::texts;
+use address::{Address, without_password};
 
 /// One repository on one forge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +24,8 @@ pub struct Repository {
     api: Url,
     host: String,
     path: Path,
+    others: Vec<(Url, Path)>,
+    clone_url: String,
 }
 
 /// How a forge names its repositories. Everything is decoded: `My Project`, not `My%20Project`.
@@ -51,8 +60,8 @@ pub enum AddressError {
 }
 
 impl Repository {
-    /// Reads an address. `api` is the root of the forge's interface where it cannot be told from
-    /// `url`.
+    /// Reads an address. `api` is the root of the forge's interface, or of the installation that
+    /// has it (`https://host/gitlab`), where that cannot be told from `url`.
     ///
     /// # Errors
     /// [`AddressError`], which shows the accepted forms.
@@ -60,28 +69,25 @@ impl Repository {
         let refused = || AddressError::Repository {
             url: without_password(url),
             kind: kind.as_str(),
-            forms: forms(kind),
+            forms: forms::forms(kind),
         };
         let address = Address::read(url).ok_or_else(refused)?;
-        let (path, root) = match kind {
-            Kind::GitHub => github(&address),
-            Kind::GitLab => gitlab(&address),
-            Kind::BitbucketServer => bitbucket(&address),
-            Kind::AzureDevOps => azure(&address),
-            Kind::Gitea => gitea(&address),
-        }
-        .ok_or_else(refused)?;
-        let api = match api {
-            None => Url::parse(&root).map_err(|_| refused())?,
-            Some(api) => {
-                let text = if api.ends_with('/') { api.to_owned() } else { format!("{api}/") };
-                let url = Url::parse(&text).ok().filter(|url| {
-                    matches!(url.scheme(), "http" | "https") && url.password().is_none()
-                });
-                url.ok_or_else(|| AddressError::Api(without_password(api)))?
-            }
+        let named = api.map(|api| root(kind, api)).transpose()?;
+        let meaning = forms::read(kind, &address, named.as_ref()).ok_or_else(refused)?;
+        let api = match named {
+            Some(api) => api,
+            None => Url::parse(&meaning.root).map_err(|_| refused())?,
         };
-        Ok(Self { kind, api, host: address.host.clone(), path })
+        let others = meaning.others.into_iter();
+        let others = others.filter_map(|(root, path)| Some((Url::parse(&root).ok()?, path)));
+        Ok(Self {
+            kind,
+            api,
+            others: others.collect(),
+            clone_url: meaning.clone.unwrap_or(address.text),
+            host: address.host,
+            path: meaning.path,
+        })
     }
 
     /// Which forge.
@@ -96,8 +102,29 @@ impl Repository {
         &self.api
     }
 
+    /// The address for git: as it was written, without query and fragment; for Bitbucket's pages
+    /// the `scm` address of the same repository.
+    #[must_use]
+    pub fn clone_url(&self) -> &str {
+        &self.clone_url
+    }
+
+    /// Title and body as this forge can hold them: what is longer is cut at its end and says so. It
+    /// changes nothing the second time, so that what was written can be compared with what is to be
+    /// written.
+    #[must_use]
+    pub fn fit(&self, edit: Edit) -> Edit {
+        texts::fit(self.kind, edit)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Other interfaces and paths that the address may mean, to be tried in order if the first is
+    /// not there.
+    pub(crate) fn others(&self) -> &[(Url, Path)] {
+        &self.others
     }
 }
 
@@ -114,229 +141,40 @@ impl fmt::Display for Repository {
     }
 }
 
-/// The parts of an address.
-struct Address {
-    /// `https`, `http` or `ssh`.
-    scheme: &'static str,
-    host: String,
-    /// Of http and https; that of ssh says nothing about the interface.
-    port: String,
-    /// Decoded, none empty, the last without `.git`.
-    segments: Vec<String>,
-}
-
-impl Address {
-    fn read(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let (scheme, rest) = match text.split_once("://") {
-            Some(("https", rest)) => ("https", rest),
-            Some(("http", rest)) => ("http", rest),
-            Some(("ssh", rest)) => ("ssh", rest),
-            Some(_) => return None,
-            // git@host:path
-            None => ("ssh", text),
-        };
-        let (authority, path) = match (text.contains("://"), rest.find('/')) {
-            (true, Some(at)) => rest.split_at(at),
-            (true, None) => return None,
-            (false, _) => rest.split_once(':')?,
-        };
-        let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let (host, port) =
-            host_and_port.rsplit_once(':').map_or((host_and_port, ""), |(host, port)| (host, port));
-        if host.is_empty() || host.contains('/') || !port.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        let path = path.split(['?', '#']).next().unwrap_or_default();
-        let mut segments = Vec::new();
-        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-            let decoded = decode(segment)?;
-            if decoded == "."
-                || decoded == ".."
-                || decoded.contains(['/', '\\'])
-                || decoded.chars().any(char::is_control)
-            {
-                return None;
-            }
-            segments.push(decoded);
-        }
-        if let Some(last) = segments.last_mut()
-            && let Some(name) = last.strip_suffix(".git")
-        {
-            *last = name.to_owned();
-        }
-        if segments.last().is_none_or(String::is_empty) {
-            return None;
-        }
-        let port =
-            if scheme == "ssh" || port.is_empty() { String::new() } else { format!(":{port}") };
-        Some(Self { scheme, host: host.to_ascii_lowercase(), port, segments })
+/// The root of an interface as `apiUrl` names it. People also write the address of the
+/// installation, so what every interface of this kind ends with is added where it is missing.
+fn root(kind: Kind, api: &str) -> Result<Url, AddressError> {
+    let refused = || AddressError::Api(without_password(api));
+    let mut url = Url::parse(api.trim()).map_err(|_| refused())?;
+    if !matches!(url.scheme(), "http" | "https") || url.password().is_some() {
+        return Err(refused());
     }
-
-    /// Where the forge's pages are, with these first segments, and a slash at the end.
-    fn root(&self, host: &str, first: &[String]) -> String {
-        let scheme = if self.scheme == "http" { "http" } else { "https" };
-        let mut text = format!("{scheme}://{host}{}/", self.port);
-        for segment in first {
-            text.push_str(&encode(segment));
-            text.push('/');
+    url.set_query(None);
+    url.set_fragment(None);
+    let interface = forms::interface(kind);
+    let segments = url.path_segments().map(|segments| {
+        segments.filter(|segment| !segment.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    });
+    let is_there = segments.is_some_and(|segments| match interface {
+        // Bitbucket numbers its versions too.
+        ["rest", "api", _] => {
+            segments.iter().rev().skip(1).map(String::as_str).take(2).eq(["api", "rest"])
         }
-        text
-    }
-}
-
-fn github(address: &Address) -> Option<(Path, String)> {
-    let [owner, name] = address.segments.as_slice() else { return None };
-    let host = if address.host == "ssh.github.com" { "github.com" } else { address.host.as_str() };
-    // Source: docs.github.com, "Getting started with the REST API" of GitHub, GHE.com and GitHub
-    // Enterprise Server.
-    let root = if host == "github.com" || host.ends_with(".ghe.com") {
-        address.root(&format!("api.{host}"), &[])
-    } else {
-        format!("{}api/v3/", address.root(host, &[]))
-    };
-    Some((Path::Owned { owner: owner.clone(), name: name.clone() }, root))
-}
-
-fn gitea(address: &Address) -> Option<(Path, String)> {
-    // An installation below a path has more segments in front.
-    let (name, rest) = address.segments.split_last()?;
-    let (owner, first) = rest.split_last()?;
-    let root = format!("{}api/v1/", address.root(&address.host, first));
-    Some((Path::Owned { owner: owner.clone(), name: name.clone() }, root))
-}
-
-fn gitlab(address: &Address) -> Option<(Path, String)> {
-    if address.segments.len() < 2 || address.segments.iter().any(|segment| segment == "-") {
-        return None;
-    }
-    let host = address.host.strip_prefix("altssh.").unwrap_or(&address.host);
-    Some((Path::Full(address.segments.join("/")), format!("{}api/v4/", address.root(host, &[]))))
-}
-
-fn bitbucket(address: &Address) -> Option<(Path, String)> {
-    let segments = address.segments.as_slice();
-    let words: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let position = |word: &str| words.iter().position(|segment| *segment == word);
-    let project =
-        |key: &str, name: &str| Path::Project { key: key.to_owned(), name: name.to_owned() };
-    let (path, context) = if address.scheme == "ssh" {
-        let [key, name] = words.as_slice() else { return None };
-        (project(key, name), 0)
-    } else if let Some(at) = position("scm") {
-        let [key, name] = words.get(at + 1..)? else { return None };
-        (project(key, name), at)
-    } else if let Some(at) = position("projects") {
-        let [key, "repos", name, ..] = words.get(at + 1..)? else { return None };
-        (project(key, name), at)
-    } else {
-        let at = position("users")?;
-        let [user, "repos", name, ..] = words.get(at + 1..)? else { return None };
-        (project(&format!("~{user}"), name), at)
-    };
-    let root = address.root(&address.host, segments.get(..context)?);
-    Some((path, format!("{root}rest/api/latest/")))
-}
-
-fn azure(address: &Address) -> Option<(Path, String)> {
-    let segments = address.segments.as_slice();
-    let words: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let team = |project: &str, name: &str| Path::Team {
-        project: project.to_owned(),
-        name: name.to_owned(),
-    };
-    let organization = |name: &str| format!("https://dev.azure.com/{}/", encode(name));
-    if address.scheme == "ssh" {
-        return match (address.host.as_str(), words.as_slice()) {
-            ("ssh.dev.azure.com" | "vs-ssh.visualstudio.com", ["v3", org, project, name]) => {
-                Some((team(project, name), organization(org)))
-            }
-            // Azure DevOps Server: the collection and what is above it come before the project.
-            (host, [first @ .., project, "_git", name]) if !first.is_empty() => {
-                Some((team(project, name), address.root(host, segments.get(..first.len())?)))
-            }
-            _ => None,
-        };
-    }
-    let at = words.iter().position(|word| *word == "_git")?;
-    let (first, [name]) = (words.get(..at)?, words.get(at + 1..)?) else { return None };
-    if address.host == "dev.azure.com" {
-        return match first {
-            [org, project] => Some((team(project, name), organization(org))),
-            // The short form of a repository that is called as its project.
-            [org] => Some((team(name, name), organization(org))),
-            _ => None,
-        };
-    }
-    if let Some(org) = address.host.strip_suffix(".visualstudio.com") {
-        let first = first.strip_prefix(["DefaultCollection"].as_slice()).unwrap_or(first);
-        return match first {
-            [project] => Some((team(project, name), organization(org))),
-            [] => Some((team(name, name), organization(org))),
-            _ => None,
-        };
-    }
-    match first {
-        [] | [_] => None,
-        [above @ .., project] => {
-            Some((team(project, name), address.root(&address.host, segments.get(..above.len())?)))
+        _ => segments
+            .iter()
+            .rev()
+            .map(String::as_str)
+            .take(interface.len())
+            .eq(interface.iter().rev().copied()),
+    });
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty();
+        if !is_there {
+            path.extend(interface);
         }
+        path.push("");
     }
-}
-
-fn forms(kind: Kind) -> &'static str {
-    match kind {
-        Kind::GitHub => {
-            "https://github.com/OWNER/REPOSITORY (or another host) or git@github.com:OWNER/REPOSITORY.git"
-        }
-        Kind::GitLab => {
-            "https://gitlab.com/GROUP[/SUBGROUP…]/PROJECT (or another host) or git@gitlab.com:GROUP/PROJECT.git"
-        }
-        Kind::BitbucketServer => {
-            "https://HOST/scm/PROJECT/REPOSITORY.git, https://HOST/scm/~USER/REPOSITORY.git, https://HOST/projects/PROJECT/repos/REPOSITORY or ssh://git@HOST:7999/PROJECT/REPOSITORY.git"
-        }
-        Kind::AzureDevOps => {
-            "https://dev.azure.com/ORGANIZATION/PROJECT/_git/REPOSITORY, https://ORGANIZATION.visualstudio.com/PROJECT/_git/REPOSITORY, https://HOST/COLLECTION/PROJECT/_git/REPOSITORY or git@ssh.dev.azure.com:v3/ORGANIZATION/PROJECT/REPOSITORY"
-        }
-        Kind::Gitea => "https://HOST[/PATH]/OWNER/REPOSITORY or git@HOST:OWNER/REPOSITORY.git",
-    }
-}
-
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    authority
-        .rsplit_once('@')
-        .map_or_else(|| url.to_owned(), |(_, host)| format!("{scheme}://{host}{path}"))
-}
-
-/// Percent-decodes; `None` where that gives no text.
-fn decode(segment: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16));
-            out.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
-        } else {
-            out.push(byte);
-        }
-    }
-    String::from_utf8(out).ok()
-}
-
-fn encode(segment: &str) -> String {
-    segment
-        .bytes()
-        .map(|b| {
-            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
-        .collect()
+    Ok(url)
 }
 
 #[cfg(test)]

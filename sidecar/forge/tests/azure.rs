@@ -18,7 +18,8 @@ mod refusals;
 use conformance::{Client, HEAD, World, edit, names, token};
 use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
 use lockgate_forge::{
-    Check, CheckState, Credentials, Fault, Forge, NewPullRequest, PullRequest, Seen, State,
+    Check, CheckState, Credentials, Forge, ForgeFault, NewPullRequest, PullRequest,
+    PullRequestState, Seen,
 };
 use lockgate_forge_fakes::Azure;
 use serde_json::{Value, json};
@@ -78,6 +79,12 @@ impl World for Server {
     }
     fn close(&self, number: u64) {
         self.fake.close(number);
+    }
+    fn delete(&self, number: u64) {
+        self.fake.delete(number);
+    }
+    fn disarm(&self, number: u64) {
+        self.fake.disarm(number);
     }
     fn open_strangers(&self) {
         self.fake.open_from_fork(&self.path, HEAD, "main");
@@ -237,7 +244,7 @@ async fn of_several_the_lowest_open_and_the_highest_of_all_are_found() {
     world.fake.close(3);
     assert_eq!(world.forge.find_open(HEAD, "main").await.unwrap().unwrap().number, 1);
     let newest = world.forge.find_newest(HEAD, "main").await.unwrap().unwrap();
-    assert_eq!((newest.number, newest.state), (3, State::Closed));
+    assert_eq!((newest.number, newest.state), (3, PullRequestState::Closed));
 }
 
 #[tokio::test]
@@ -246,14 +253,14 @@ async fn what_was_completed_cannot_be_changed_and_another_can_be_opened() {
     world.open().await;
     let commit = world.fake.merge(1);
     assert!(
-        matches!(world.look(1).await.state, State::Merged { commit: Some(shown), .. } if shown == commit)
+        matches!(world.look(1).await.state, PullRequestState::Merged { commit: Some(shown), .. } if shown == commit)
     );
     let error = world.forge.update(1, &edit("late", "")).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::Conflict(_)) && error.is_passing(), "{error}");
+    assert!(matches!(error.fault, ForgeFault::Conflict(_)) && error.is_passing(), "{error}");
     world.promote("1.2.0");
     let second = world.open().await;
     world.fake.close(second.number);
-    assert_eq!(world.look(second.number).await.state, State::Closed);
+    assert_eq!(world.look(second.number).await.state, PullRequestState::Closed);
     assert_eq!(
         world.forge.find_newest(HEAD, "main").await.unwrap().map(|pull| pull.number),
         Some(2)
@@ -266,7 +273,7 @@ async fn equal_branches_cost_one_request() {
     world.branch(HEAD, "main");
     assert_eq!(
         world.forge.create(&new("Promote", "")).await.unwrap_err().fault,
-        Fault::NothingToMerge
+        ForgeFault::NothingToMerge
     );
     assert_eq!(world.asked(0), ["GET stats/branches"]);
 }
@@ -341,14 +348,14 @@ async fn a_reviewer_may_be_a_mail_address_and_a_comment_is_a_closed_thread() {
     ] {
         let error = world.forge.request_reviewers(1, &[name.to_owned()]).await.unwrap_err();
         assert!(
-            matches!(&error.fault, Fault::Invalid(text) if text.contains(words)),
+            matches!(&error.fault, ForgeFault::Invalid(text) if text.contains(words)),
             "{name}: {error}"
         );
     }
     world.fake.fail_next(203);
     let error = world.forge.request_reviewers(1, &["Jane Doe".to_owned()]).await.unwrap_err();
     assert!(
-        matches!(error.fault, Fault::PermissionDenied { right: "Identity (Read)", .. }),
+        matches!(error.fault, ForgeFault::PermissionDenied { right: "Identity (Read)", .. }),
         "{error}"
     );
 

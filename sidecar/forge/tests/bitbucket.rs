@@ -14,10 +14,10 @@ mod conformance;
 mod limits;
 
 use clients::Difference;
-use conformance::{Client, HEAD, World, edit, names, new, token};
+use conformance::{Client, HEAD, World, edit, names, token};
 use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
 use lockgate_core::secret::Sensitive;
-use lockgate_forge::{Check, CheckState, Credentials, Fault, State};
+use lockgate_forge::{Check, CheckState, Credentials, ForgeFault, PullRequestState};
 use lockgate_forge_fakes::Bitbucket;
 use serde_json::Value;
 
@@ -73,6 +73,12 @@ impl World for Fake {
     }
     fn close(&self, number: u64) {
         self.0.close(number);
+    }
+    fn delete(&self, number: u64) {
+        self.0.delete(number);
+    }
+    fn disarm(&self, number: u64) {
+        self.0.disarm(number);
     }
     fn open_strangers(&self) {
         for _ in 0..2 {
@@ -183,16 +189,14 @@ async fn what_a_person_merged_cannot_be_changed() {
     fake.merge(1);
     // The caller has to look again.
     let error = client.forge.update(1, &edit("t", "b")).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::Conflict(_)), "{error}");
+    assert!(matches!(error.fault, ForgeFault::Conflict(_)), "{error}");
 }
 
 #[tokio::test]
 async fn what_does_not_exist_is_named() {
     let (_fake, client) = start();
-    let error = client.forge.create(&new("no-such-branch")).await.unwrap_err();
-    assert_eq!(error.fault, Fault::Invalid("Branch \"no-such-branch\" does not exist.".to_owned()));
     let error = client.forge.look(7, None).await.unwrap_err();
-    assert_eq!(error.fault, Fault::NotFound("pull request 7".to_owned()));
+    assert_eq!(error.fault, ForgeFault::Gone("pull request 7".to_owned()));
 }
 
 #[tokio::test]
@@ -220,7 +224,7 @@ async fn auto_merge_is_asked_for_with_the_strategy_of_the_method() {
     // Where nothing is left to wait for, it is merged at once, and can be taken back no more.
     fake.veto(false);
     forge.set_auto_merge(&pull, true, None).await.unwrap();
-    assert!(matches!(client.look(1).await.state, State::Merged { .. }));
+    assert!(matches!(client.look(1).await.state, PullRequestState::Merged { .. }));
     forge.set_auto_merge(&pull, false, None).await.unwrap();
 }
 
@@ -233,10 +237,10 @@ async fn what_does_not_know_auto_merge_does_not_merge_at_once() {
         fake.set_auto_merge(setting);
         let error = client.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
         assert!(
-            matches!(&error.fault, Fault::Unsupported(text) if text.contains(words)),
+            matches!(&error.fault, ForgeFault::Unsupported(text) if text.contains(words)),
             "{error}"
         );
-        assert_eq!(client.look(1).await.state, State::Open);
+        assert_eq!(client.look(1).await.state, PullRequestState::Open);
         client.forge.set_auto_merge(&pull, false, None).await.unwrap();
     }
 }
@@ -253,7 +257,7 @@ async fn auto_merge_takes_another_version_but_no_other_head() {
     forge.set_auto_merge(&pull, false, None).await.unwrap();
     fake.git().commit(GIT, HEAD, &[("a.yaml", "version: 9\n")], "not ours");
     let error = forge.set_auto_merge(&pull, true, None).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::Conflict(_)), "{error}");
+    assert!(matches!(error.fault, ForgeFault::Conflict(_)), "{error}");
     assert_eq!(fake.auto_merge(pull.number), None);
 }
 
@@ -266,7 +270,7 @@ async fn a_reviewer_who_was_asked_is_not_asked_again_and_one_who_is_nobody_is_na
     client.forge.request_reviewers(1, &names(&["joe", "Jane"])).await.unwrap();
     assert_eq!(client.told().len(), 1, "nothing to change");
     let error = client.forge.request_reviewers(1, &names(&["nobody"])).await.unwrap_err();
-    assert_eq!(error.fault, Fault::Invalid("nobody is not a user.".to_owned()));
+    assert_eq!(error.fault, ForgeFault::Invalid("nobody is not a user.".to_owned()));
 }
 
 #[tokio::test]
@@ -303,7 +307,7 @@ async fn a_build_has_a_short_description_and_an_address() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error.fault, Fault::NotFound(thing) if thing.starts_with("commit 000")),
+        matches!(&error.fault, ForgeFault::NotFound(thing) if thing.starts_with("commit 000")),
         "{error}"
     );
 }
@@ -319,7 +323,7 @@ async fn the_token_of_a_repository_is_no_password() {
         .find_open(HEAD, "main")
         .await
         .unwrap_err();
-    assert_eq!(error.fault, Fault::AuthenticationFailed);
+    assert_eq!(error.fault, ForgeFault::AuthenticationFailed);
     assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
 }
 

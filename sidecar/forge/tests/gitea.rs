@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use lockgate_core::pipeline::Forge as Kind;
 use lockgate_core::secret::Sensitive;
-use lockgate_forge::{Connection, Credentials, Fault, Repository, connect};
+use lockgate_forge::{Connection, Credentials, ForgeFault, Repository, connect};
 use lockgate_forge_fakes::gitea::{Gitea, Rights};
 
 use conformance::{HEAD, World, observed, token};
@@ -90,6 +90,15 @@ impl World for Fake {
     fn close(&self, number: u64) {
         self.gitea.close(self.path, number);
     }
+    fn delete(&self, number: u64) {
+        self.gitea.delete(self.path, number);
+    }
+    fn age(&self, number: u64) {
+        self.gitea.age(self.path, number);
+    }
+    fn disarm(&self, number: u64) {
+        self.gitea.disarm(self.path, number);
+    }
     fn open_strangers(&self) {
         for _ in 0..6 {
             self.gitea.pull_of_fork(self.path, HEAD, "main");
@@ -142,7 +151,7 @@ async fn a_gitea_that_is_slow_is_given_up() {
             .unwrap();
     fake.gitea.set_latency(Duration::from_secs(2));
     let error = forge.find_open(HEAD, "main").await.unwrap_err();
-    assert_eq!(error.fault, Fault::TimedOut(Duration::from_millis(500)));
+    assert_eq!(error.fault, ForgeFault::TimedOut(Duration::from_millis(500)));
     let sent = fake.gitea.requests();
     assert_eq!(
         (sent.len(), sent[0].method.as_str(), sent[0].path.as_str()),

@@ -22,7 +22,8 @@ mod merging;
 use conformance::{HEAD, Told, World, names, new, observed, token};
 use lockgate_core::pipeline::Forge as Kind;
 use lockgate_forge::{
-    Check, CheckState, Connection, Credentials, Fault, Forge, Repository, Seen, State, connect,
+    Check, CheckState, Connection, Credentials, Forge, ForgeFault, Mergeability, PullRequest,
+    PullRequestState, Repository, Seen, connect,
 };
 use lockgate_forge_fakes::GitHub;
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ impl Setting {
         Self { fake, forge, told }
     }
 
-    async fn create(&self) -> lockgate_forge::PullRequest {
+    async fn create(&self) -> PullRequest {
         self.forge.create(&new(HEAD)).await.unwrap()
     }
 
@@ -126,6 +127,12 @@ impl World for Setting {
     }
     fn close(&self, number: u64) {
         self.fake.close(REPOSITORY, number);
+    }
+    fn delete(&self, number: u64) {
+        self.fake.delete(REPOSITORY, number);
+    }
+    fn disarm(&self, number: u64) {
+        self.fake.disarm(REPOSITORY, number);
     }
     fn open_strangers(&self) {
         self.fake.open_from(REPOSITORY, "someone/repo", HEAD, "main");
@@ -207,7 +214,7 @@ async fn a_repository_is_found_whatever_the_case_of_its_address() {
 async fn what_exists_is_found_after_the_refusal_to_make_it_again() {
     let setting = Setting::new();
     setting.fake.open(REPOSITORY, HEAD, "main");
-    assert_eq!(setting.forge.create(&new(HEAD)).await.unwrap_err().fault, Fault::Exists);
+    assert_eq!(setting.forge.create(&new(HEAD)).await.unwrap_err().fault, ForgeFault::Exists);
     assert_eq!(setting.forge.find_open(HEAD, "main").await.unwrap().unwrap().title, "by a person");
     setting.hold_to_contract();
 }
@@ -216,7 +223,12 @@ async fn what_exists_is_found_after_the_refusal_to_make_it_again() {
 async fn a_branch_that_github_does_not_take_is_named() {
     let setting = Setting::new();
     let error = setting.forge.create(&new("missing")).await.unwrap_err();
-    assert_eq!(error.to_string(), "create on 127.0.0.1/org/repo: refused: head: invalid");
+    let words = "not yet: the forge has not seen the push of \"missing\" (head: invalid)";
+    assert_eq!(error.to_string(), format!("create on 127.0.0.1/org/repo: {words}"));
+    let mut wanted = new(HEAD);
+    "gone".clone_into(&mut wanted.base);
+    let error = setting.forge.create(&wanted).await.unwrap_err();
+    assert_eq!(error.to_string(), "create on 127.0.0.1/org/repo: refused: base: invalid");
     setting.hold_to_contract();
 }
 
@@ -225,6 +237,7 @@ async fn every_page_is_read_until_it_is_found() {
     let setting = Setting::new();
     setting.fake.cap_pages(1);
     let made = setting.create().await;
+    let made = PullRequest { mergeability: Mergeability::Unknown, ..made };
     for fork in ["org/repo-a", "org/repo-b", "org/repo-c"] {
         setting.fake.open_from(REPOSITORY, fork, HEAD, "main");
     }
@@ -254,7 +267,7 @@ async fn labels_and_a_branch_that_is_gone_are_changes() {
     let Seen::Changed { pull, .. } = setting.forge.look(1, Some(&tag)).await.unwrap() else {
         panic!("unchanged")
     };
-    assert_eq!(pull.state, State::Closed);
+    assert_eq!(pull.state, PullRequestState::Closed);
     setting.hold_to_contract();
 }
 

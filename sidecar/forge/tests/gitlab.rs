@@ -17,7 +17,7 @@ mod merging;
 use clients::Difference;
 use conformance::{Client, HEAD, World, edit, names, new, token};
 use lockgate_core::pipeline::Forge as Kind;
-use lockgate_forge::{Check, CheckState, Fault, State};
+use lockgate_forge::{Check, CheckState, ForgeFault, PullRequestState};
 use lockgate_forge_fakes::GitLab;
 
 const TOKEN: &str = "glpat-0123456789abcdef";
@@ -30,7 +30,6 @@ struct Fake(GitLab);
 impl World for Fake {
     const KIND: Kind = Kind::GitLab;
     const HAS_TAGS: bool = true;
-    const TELLS_TOKENS_FROM_RIGHTS: bool = false;
     const PEOPLE: [&'static str; 2] = ["jane", "joe"];
     const RIGHT: &'static str = "scope `api` with the role Developer: The request requires higher privileges than provided by \
                                  the access token.: insufficient_scope";
@@ -77,6 +76,12 @@ impl World for Fake {
     }
     fn close(&self, number: u64) {
         self.0.close(number);
+    }
+    fn delete(&self, number: u64) {
+        self.0.delete(number);
+    }
+    fn disarm(&self, number: u64) {
+        self.0.disarm(number);
     }
     fn open_strangers(&self) {
         for _ in 0..3 {
@@ -148,7 +153,7 @@ async fn labels_keep_their_order_and_hold_no_comma() {
         names(&["promotion", "prod"])
     );
     let error = client.forge.add_labels(1, &names(&["a,b"])).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::Invalid(_)), "{error}");
+    assert!(matches!(error.fault, ForgeFault::Invalid(_)), "{error}");
 }
 
 #[tokio::test]
@@ -199,7 +204,7 @@ async fn what_does_not_exist_or_is_not_shown_is_named() {
     let error = client.forge.look(7, None).await.unwrap_err();
     assert_eq!(
         (error.fault, error.place.as_str()),
-        (Fault::NotFound("merge request !7".to_owned()), place)
+        (ForgeFault::Gone("merge request !7".to_owned()), place)
     );
 }
 
@@ -232,7 +237,7 @@ async fn the_newest_of_several_pipelines_counts_and_a_check_may_stay_as_it_is() 
     }
     let error = forge.set_check(&"0".repeat(40), &check(CheckState::Success)).await.unwrap_err();
     assert!(
-        matches!(&error.fault, Fault::NotFound(thing) if thing.starts_with("commit 000")),
+        matches!(&error.fault, ForgeFault::NotFound(thing) if thing.starts_with("commit 000")),
         "{error}"
     );
 }
@@ -246,7 +251,7 @@ async fn no_text_of_ours_commands_gitlab() {
     let pull = forge.create(&wanted).await.unwrap();
     forge.comment(pull.number, "/close\nhello").await.unwrap();
     forge.update(pull.number, &edit("t", "b\n/close")).await.unwrap();
-    assert_eq!(client.look(pull.number).await.state, State::Open);
+    assert_eq!(client.look(pull.number).await.state, PullRequestState::Open);
     assert_eq!(fake.notes(pull.number), ["\\/close\nhello"]);
 }
 
@@ -282,7 +287,7 @@ async fn a_reviewer_who_was_asked_is_not_asked_again_and_one_who_is_nobody_is_na
     fake.limit_reviewers(2);
     let error = forge.request_reviewers(1, &names(&["eve"])).await.unwrap_err();
     assert!(
-        matches!(&error.fault, Fault::Unsupported(words) if words.contains("more than 2 reviewers")),
+        matches!(&error.fault, ForgeFault::Unsupported(words) if words.contains("more than 2 reviewers")),
         "{error}"
     );
 }

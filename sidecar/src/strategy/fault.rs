@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lockgate_core::promotion::{Failure, FailureReason};
-use lockgate_forge::{Fault as ForgeFault, ForgeError};
+use lockgate_forge::{ForgeError, ForgeFault};
 use lockgate_git::{GitError, UrlError};
 
 use super::outcome::{Outcome, Seen};
@@ -117,17 +117,22 @@ fn reason_of_forge(fault: &ForgeFault) -> FailureReason {
     match fault {
         ForgeFault::Unreachable(_) => FailureReason::Unreachable,
         ForgeFault::TimedOut(_) => FailureReason::TimedOut,
-        ForgeFault::Server { .. } => FailureReason::ServerError,
+        ForgeFault::Server { .. } | ForgeFault::Unavailable { .. } => FailureReason::ServerError,
         ForgeFault::RateLimited { .. } => FailureReason::RateLimited,
         ForgeFault::Conflict(_) => FailureReason::Conflict,
         ForgeFault::NotYet(_) => FailureReason::NotReady,
         ForgeFault::Protocol(_) => FailureReason::UnexpectedAnswer,
-        ForgeFault::AuthenticationFailed => FailureReason::AuthenticationFailed,
+        ForgeFault::AuthenticationFailed
+        | ForgeFault::TokenExpired(_)
+        | ForgeFault::SignIn { .. } => FailureReason::AuthenticationFailed,
+        ForgeFault::Moved { .. } => FailureReason::InvalidRepositoryUrl,
         ForgeFault::PermissionDenied { .. } => FailureReason::PermissionDenied,
         ForgeFault::NotFound(_) => FailureReason::RepositoryNotFound,
-        ForgeFault::Exists | ForgeFault::NothingToMerge | ForgeFault::Invalid(_) => {
-            FailureReason::ForgeRefused
-        }
+        ForgeFault::Exists
+        | ForgeFault::NothingToMerge
+        | ForgeFault::Gone(_)
+        | ForgeFault::SwitchedOff(_)
+        | ForgeFault::Invalid(_) => FailureReason::ForgeRefused,
         ForgeFault::Unsupported(_) => FailureReason::UnsupportedStrategy,
         ForgeFault::Credentials(_) | ForgeFault::Connection(_) => FailureReason::SecretKeyMissing,
     }
@@ -182,10 +187,16 @@ mod tests {
             ForgeFault::Unreachable(text()),
             ForgeFault::TimedOut(Duration::from_secs(30)),
             ForgeFault::Server { status: 502, retry_after: None },
+            ForgeFault::Unavailable { detail: text(), retry_after: Some(Duration::from_secs(7)) },
             ForgeFault::RateLimited { retry_after: Some(Duration::from_secs(7)) },
             ForgeFault::Conflict(text()),
             ForgeFault::NotYet(text()),
             ForgeFault::AuthenticationFailed,
+            ForgeFault::TokenExpired(text()),
+            ForgeFault::SignIn { at: text() },
+            ForgeFault::Gone(text()),
+            ForgeFault::Moved { to: text() },
+            ForgeFault::SwitchedOff(text()),
             ForgeFault::PermissionDenied { right: "pull request write", detail: text() },
             ForgeFault::NotFound(text()),
             ForgeFault::Exists,

@@ -67,11 +67,13 @@ pub enum Ended {
 impl Ended {
     /// `None` while it is open.
     #[must_use]
-    pub fn of(state: lockgate_forge::State) -> Option<Self> {
+    pub fn of(state: lockgate_forge::PullRequestState) -> Option<Self> {
         match state {
-            lockgate_forge::State::Open => None,
-            lockgate_forge::State::Merged { commit, at } => Some(Self::Merged { commit, at }),
-            lockgate_forge::State::Closed => Some(Self::Closed),
+            lockgate_forge::PullRequestState::Open => None,
+            lockgate_forge::PullRequestState::Merged { commit, at } => {
+                Some(Self::Merged { commit, at })
+            }
+            lockgate_forge::PullRequestState::Closed => Some(Self::Closed),
         }
     }
 

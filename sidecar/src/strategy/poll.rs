@@ -4,7 +4,7 @@
 
 use lockgate_core::pipeline::PullRequest as Settings;
 use lockgate_core::promotion::{Failure, FailureReason, PullRequestRecord};
-use lockgate_forge::Seen as Answer;
+use lockgate_forge::{ForgeError, ForgeFault, Seen as Answer};
 
 use super::Executor;
 use super::fault::Fault;
@@ -57,7 +57,14 @@ pub(super) async fn poll(
     }
     // To switch merging on or off the whole pull request is needed.
     let to_switch = settings.auto_merge != pull.auto_merge;
-    match site.forge.look(pull.number, tag.filter(|_| !to_switch)).await? {
+    let answer = match site.forge.look(pull.number, tag.filter(|_| !to_switch)).await {
+        // Who deletes a pull request says no, as who closes it.
+        Err(ForgeError { fault: ForgeFault::Gone(_), .. }) => {
+            return Ok(Polled::Ended(Ended::Closed));
+        }
+        answer => answer?,
+    };
+    match answer {
         Answer::Unchanged => Ok(Polled::Unchanged),
         Answer::Changed { pull, tag } => match Ended::of(pull.state.clone()) {
             Some(ended) => Ok(Polled::Ended(ended)),

@@ -22,7 +22,9 @@ use lockgate_core::naming::parse_metadata_block;
 use lockgate_core::pipeline::PullRequest as Strategy;
 use lockgate_core::promotion::{DoneDetail, Failure, FailureReason, PullRequestRecord};
 use lockgate_core::secret::Secret;
-use lockgate_forge::{Edit, Fault as ForgeFault, ForgeError, NewPullRequest, PullRequest, State};
+use lockgate_forge::{
+    Edit, ForgeError, ForgeFault, NewPullRequest, PullRequest, PullRequestState as State,
+};
 use lockgate_git::{Commit, Credentials, Mirror, Remote};
 
 use super::body::{body, is_of, same};
@@ -80,13 +82,16 @@ pub(super) async fn authenticate(
     if !credentials::is_app(&site.secret) || !settings.url.trim_start().starts_with("http") {
         return Ok(());
     }
-    let Some(token) = site.forge.git_token().await? else {
+    let Some(token) = site.forge.git_token(GIT_TOKEN).await? else {
         let message = "the Secret has no username and password, nor a token, for git";
         return Err(Fault::new(FailureReason::SecretKeyMissing, message));
     };
-    remote.credentials = Credentials::Token(token);
+    remote.credentials = Credentials::Token(token.secret);
     Ok(())
 }
+
+/// A fetch or a push ends in this time at the latest, or asks for another token.
+const GIT_TOKEN: Duration = Duration::from_secs(15 * 60);
 
 struct Attempt {
     job: Arc<Job>,
@@ -239,8 +244,11 @@ impl Attempt {
         open: Option<PullRequest>,
     ) -> Result<Option<(PullRequest, bool)>, Fault> {
         let texts = &self.job.order.texts;
-        let edit =
-            Edit { title: texts.title.clone(), body: body(&texts.introduction, &commit.files) };
+        // What is longer than the forge takes would be refused after the push.
+        let edit = self.site.repository.fit(Edit {
+            title: texts.title.clone(),
+            body: body(&texts.introduction, &commit.files),
+        });
         let forge = Arc::clone(&self.site.forge);
         let open = match open {
             Some(pull) => pull,
@@ -250,6 +258,12 @@ impl Attempt {
                     body: edit.body.clone(),
                     head: branch.to_owned(),
                     base: self.strategy.base_branch.clone(),
+                    // Only a later attempt can find it pushed by an earlier one.
+                    pushed: if self.job.order.first {
+                        Duration::ZERO
+                    } else {
+                        Timestamp::now().duration_since(self.job.order.time).unsigned_abs()
+                    },
                 };
                 match timed(&mut self.time.forge, forge.create(&new)).await {
                     Ok(pull) => return Ok(Some((pull, true))),

@@ -82,7 +82,7 @@ async fn the_whole_way_with_our_client_of_gitea_and_a_server_that_behaves_as_it(
     );
     world
         .until_counted(
-            "lockgate_forge_requests_total{forge=\"gitea\",operation=\"look\",code=\"200\"} 1",
+            "lockgate_forge_requests_total{forge=\"gitea\",operation=\"look\",code=\"200\"} 2",
         )
         .await;
     // A person says no to the next one, and its revision stays closed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lockgate::promote;
 use lockgate::view::{PromotionView, StateName};
 use lockgate_core::promotion::State;
-use lockgate_forge::Fault;
+use lockgate_forge::ForgeFault;
 use serde_json::json;
 
 use crate::world::forge::folder;
@@ -68,10 +68,10 @@ async fn labels_reviewers_and_merging_are_asked_for_once_and_merging_is_switched
 #[tokio::test]
 async fn what_the_forge_refuses_beside_the_pull_request_is_shown_and_the_promotion_goes_on() {
     let (dir, forge) = (folder(), forge().await);
-    forge.refuse("reviewers", Fault::Invalid("ada is not a collaborator".to_owned()));
+    forge.refuse("reviewers", ForgeFault::Invalid("ada is not a collaborator".to_owned()));
     forge.refuse(
         "auto_merge",
-        Fault::Unsupported("merging by itself is switched off in this repository".to_owned()),
+        ForgeFault::Unsupported("merging by itself is switched off in this repository".to_owned()),
     );
     let world = start(&dir, &forge, &json!({"reviewers": ["ada"], "autoMerge": true}));
     let promotion = world.promote("podinfo", "1.2.3").await;
@@ -94,7 +94,7 @@ async fn a_forge_that_cannot_merge_yet_is_asked_again() {
     for _ in 0..2 {
         forge.refuse(
             "auto_merge",
-            Fault::NotYet("it is not known yet whether it can be merged".to_owned()),
+            ForgeFault::NotYet("it is not known yet whether it can be merged".to_owned()),
         );
     }
     let world = start(&dir, &forge, &json!({"autoMerge": true}));

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use jiff::Timestamp;
 use lockgate::strategy::Connect;
 use lockgate_core::secret::Secret;
-use lockgate_forge::{Fault, PullRequest, State};
+use lockgate_forge::{ForgeFault, Mergeability, PullRequest, PullRequestState};
 use lockgate_forge_fakes::GitHost;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -38,7 +38,7 @@ struct Inner {
 struct Books {
     pulls: Vec<Pull>,
     calls: Vec<&'static str>,
-    refusals: Vec<(&'static str, Fault)>,
+    refusals: Vec<(&'static str, ForgeFault)>,
     /// Stands still at the call of this index, before or after it has done its work.
     stop_at: Option<(usize, bool)>,
     /// Whether it has entity tags.
@@ -58,7 +58,8 @@ impl Books {
             head: head.to_owned(),
             head_commit: None,
             base: base.to_owned(),
-            state: State::Open,
+            state: PullRequestState::Open,
+            mergeability: Mergeability::Unknown,
             labels: Vec::new(),
             auto_merge: None,
             handle: String::new(),
@@ -123,7 +124,7 @@ impl FakeForge {
     }
 
     pub fn open(&self) -> Vec<Pull> {
-        self.pulls().into_iter().filter(|pull| pull.seen.state == State::Open).collect()
+        self.pulls().into_iter().filter(|pull| pull.seen.state == PullRequestState::Open).collect()
     }
 
     /// The names of the requests so far, which begin anew.
@@ -141,7 +142,7 @@ impl FakeForge {
     }
 
     /// Refuses the next request of an operation; several refusals are used up in order.
-    pub fn refuse(&self, operation: &'static str, fault: Fault) {
+    pub fn refuse(&self, operation: &'static str, fault: ForgeFault) {
         self.books().refusals.push((operation, fault));
     }
 
@@ -177,7 +178,7 @@ impl FakeForge {
         let commit = self.host.merge(REPOSITORY, &head, "main");
         self.end(
             number,
-            State::Merged { commit: Some(commit.clone()), at: Some(Timestamp::now()) },
+            PullRequestState::Merged { commit: Some(commit.clone()), at: Some(Timestamp::now()) },
         );
         commit
     }
@@ -185,18 +186,18 @@ impl FakeForge {
     /// Merges with another commit than the one on the branch.
     pub fn squash(&self, number: u64, files: &[(&str, &str)]) {
         let commit = self.host.commit(REPOSITORY, "main", files, "squashed");
-        self.end(number, State::Merged { commit: Some(commit), at: None });
+        self.end(number, PullRequestState::Merged { commit: Some(commit), at: None });
     }
 
     pub fn close(&self, number: u64) {
-        self.end(number, State::Closed);
+        self.end(number, PullRequestState::Closed);
     }
 
     pub fn delete_branch(&self, branch: &str) {
         self.host.git(REPOSITORY, &["update-ref", "-d", &format!("refs/heads/{branch}")]);
     }
 
-    fn end(&self, number: u64, state: State) {
+    fn end(&self, number: u64, state: PullRequestState) {
         self.change(number, |pull| pull.seen.state = state);
     }
 

@@ -39,6 +39,7 @@ use axum::middleware::from_fn_with_state;
 use serde_json::{Value, json};
 
 use crate::GitHost;
+use crate::interface::Reply;
 use crate::server::{Recorded, Server};
 use pulls::Pull;
 
@@ -62,6 +63,8 @@ pub(crate) struct State {
     statuses: Vec<(String, String, Value)>,
     requests: Vec<Recorded>,
     fail: VecDeque<u16>,
+    replies: VecDeque<Reply>,
+    is_disabled: bool,
     is_forbidden: bool,
     newest_version: String,
     next_status: u64,
@@ -114,6 +117,28 @@ impl Azure {
     /// of Azure's form; 429 and 503 with `Retry-After: 7`.
     pub fn fail_next(&self, status: u16) {
         self.state().fail.push_back(status);
+    }
+
+    /// The next request gets this and changes nothing.
+    pub fn answer_next(&self, status: u16, headers: &[(&'static str, &str)], text: &str) {
+        self.state().replies.push_back(Reply::text(status, headers, text));
+    }
+
+    /// Disables every repository. Source: "Disable a repository": nothing of it can be reached.
+    pub fn disable(&self) {
+        self.state().is_disabled = true;
+    }
+
+    /// It is gone, as with its project.
+    pub fn delete(&self, number: u64) {
+        self.state().pulls.retain(|pull| pull.id != number);
+    }
+
+    /// A push and a policy that resets votes take auto-complete back. Source: "Branch policies".
+    pub fn disarm(&self, number: u64) {
+        let mut state = self.state();
+        let pull = state.pulls.iter_mut().find(|pull| pull.id == number).unwrap();
+        pull.auto_complete_set_by = None;
     }
 
     /// Whether the token's owner lacks the permission to contribute to pull requests.
@@ -199,6 +224,6 @@ impl Azure {
 impl State {
     /// Unique in an organization.
     fn next_id(&self) -> u64 {
-        self.pulls.len() as u64 + 1
+        self.pulls.last().map_or(1, |pull| pull.id + 1)
     }
 }

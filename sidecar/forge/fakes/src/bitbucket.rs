@@ -106,6 +106,21 @@ impl Bitbucket {
         self.state().pull(id).auto_merge.clone()
     }
 
+    /// Bitbucket takes auto-merge back when somebody pushes. Source: "Auto-merge".
+    pub fn disarm(&self, id: u64) {
+        self.state().pull(id).auto_merge = None;
+    }
+
+    /// Its author deletes it. Source: "Delete pull request".
+    pub fn delete(&self, id: u64) {
+        self.state().pulls.retain(|pull| pull.id != id);
+    }
+
+    /// Archives every repository.
+    pub fn archive(&self) {
+        self.state().archived = true;
+    }
+
     /// A pull request as the API shows it.
     pub fn pull(&self, id: u64) -> Value {
         let state = self.state();

@@ -35,6 +35,7 @@ use axum::routing::any;
 
 use crate::GitHost;
 use crate::gitea::state::{Account, State};
+use crate::interface::Reply;
 use crate::server::{Recorded, Server};
 
 /// What a token may do.
@@ -191,6 +192,56 @@ impl Gitea {
     /// How long every answer of the interface takes from now on.
     pub fn set_latency(&self, latency: Duration) {
         self.world.state().latency = latency;
+    }
+
+    /// The next request of the interface gets this and changes nothing.
+    pub fn answer_next(&self, status: u16, headers: &[(&'static str, &str)], text: &str) {
+        self.world.state().replies.push_back(Reply::text(status, headers, text));
+    }
+
+    /// From now on as Forgejo and Gitea before 1.24: `head.sha` of what has ended is where the branch
+    /// is now (go-gitea/gitea, `services/convert/pull.go` before 1.24), and lists begin with an entry
+    /// that is null, as the description of Forgejo's interface announces.
+    pub fn be_forgejo(&self) {
+        self.world.state().forgejo = true;
+    }
+
+    /// Settings of a repository: `archived`, `has_pull_requests`.
+    pub fn set(&self, path: &str, setting: &'static str, value: bool) {
+        self.world.state().repository(path).flags.push((setting, value));
+    }
+
+    /// Its administrator deletes it. Source: "Delete an issue".
+    pub fn delete(&self, path: &str, number: u64) {
+        self.world.state().repository(path).pulls.retain(|pull| pull.number != number);
+    }
+
+    /// A person takes a scheduled merge back.
+    pub fn disarm(&self, path: &str, number: u64) {
+        self.world.state().repository(path).pull(number).unwrap().cancel();
+    }
+
+    /// Two minutes and more have passed since it was last changed.
+    pub fn age(&self, path: &str, number: u64) {
+        self.world.state().repository(path).pull(number).unwrap().aged = true;
+    }
+
+    /// A person writes another title, such as one with `WIP:` before it.
+    pub fn retitle(&self, path: &str, number: u64, title: &str) {
+        title.clone_into(&mut self.world.state().repository(path).pull(number).unwrap().title);
+    }
+
+    /// The repository has another name from now on; the old one redirects. Source:
+    /// `routers/api/v1/api.go`, `context.RedirectToRepo`.
+    pub fn rename(&self, path: &str, name: &str) {
+        self.world.state().repository(path).moved_to = Some(name.to_owned());
+    }
+
+    /// The title and body of a pull request.
+    pub fn texts(&self, path: &str, number: u64) -> (String, String) {
+        let mut state = self.world.state();
+        let pull = state.repository(path).pull(number).unwrap();
+        (pull.title.clone(), pull.body.clone())
     }
 
     /// The next request of the interface is answered with this status and changes nothing; 429 and

@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use crate::GitHost;
+use crate::interface::Reply;
 use crate::server::{Log, Recorded, Server};
-use state::{Failure, Life, Pull, Repo, State};
+use state::{Life, Pull, Repo, State};
 
 /// A server that ends with this.
 pub struct GitHub {
@@ -35,6 +36,12 @@ struct Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// Whether its branches do not conflict; of a fork's nobody asks.
+    fn is_clean(&self, repo: &Repo, pull: &Pull) -> bool {
+        !pull.is_from(&repo.name)
+            || self.git.can_merge(&format!("{}.git", repo.name), &pull.head, &pull.base)
     }
 }
 
@@ -94,8 +101,9 @@ impl GitHub {
         let repo = state.repository(repository).unwrap();
         let mut pull = Pull::new(repo.next_number(), head, base, "by a person", "");
         pull.head_repository = fork.to_owned();
+        let number = pull.number;
         repo.pulls.push(pull);
-        repo.pulls.len() as u64
+        number
     }
 
     /// Merges one as a person; the commit that it left on the base.
@@ -163,6 +171,42 @@ impl GitHub {
         self.shared.lock().page_cap = Some(entries);
     }
 
+    /// Settings of a repository: `archived`, `has_pull_requests`.
+    pub fn set(&self, repository: &str, setting: &'static str, value: bool) {
+        self.shared.lock().repository(repository).unwrap().settings.push((setting, value));
+    }
+
+    /// It has another name from now on. The old one redirects to its number.
+    pub fn rename(&self, repository: &str, name: &str) {
+        self.shared.lock().repository(repository).unwrap().moved_to = Some(name.to_owned());
+    }
+
+    /// GitHub's own people can delete a pull request.
+    pub fn delete(&self, repository: &str, number: u64) {
+        let mut state = self.shared.lock();
+        state.repository(repository).unwrap().pulls.retain(|pull| pull.number != number);
+    }
+
+    /// Somebody has just changed it.
+    pub fn touch(&self, repository: &str, number: u64) {
+        self.shared.lock().pull(repository, number).unwrap().touched = true;
+    }
+
+    /// Its branches have a merge queue.
+    pub fn queue(&self, repository: &str) {
+        self.shared.lock().repository(repository).unwrap().queue = Some(Vec::new());
+    }
+
+    /// The pull requests in the merge queue.
+    pub fn queued(&self, repository: &str) -> Vec<u64> {
+        self.shared.lock().repository(repository).unwrap().queue.clone().unwrap_or_default()
+    }
+
+    /// A push by somebody without the right to write switches auto-merge off.
+    pub fn disarm(&self, repository: &str, number: u64) {
+        self.shared.lock().pull(repository, number).unwrap().auto_merge = None;
+    }
+
     /// Takes the right to write from every token.
     pub fn make_read_only(&self) {
         self.shared.lock().read_only = true;
@@ -170,8 +214,14 @@ impl GitHub {
 
     /// Answers the next request of the interface with this.
     pub fn fail_next(&self, status: u16, headers: &[(&'static str, &str)], body: Value) {
-        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        self.shared.lock().failures.push_back(Failure { status, headers, body });
+        let reply = Reply { body, ..Reply::text(status, headers, "") };
+        self.shared.lock().failures.push_back(reply);
+    }
+
+    /// Answers the next request with a text that is JSON or not.
+    pub fn answer_next(&self, status: u16, headers: &[(&'static str, &str)], text: &str) {
+        let reply = Reply::text(status, headers, text);
+        self.shared.lock().failures.push_back(reply);
     }
 
     /// Answers the next request with the secondary rate limit.

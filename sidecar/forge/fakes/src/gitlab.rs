@@ -118,6 +118,36 @@ impl GitLab {
         (state.merge_method, state.squash_option) = (method, squash);
     }
 
+    /// More fields of the projects, such as `{"archived": true}`.
+    pub fn set(&self, settings: Value) {
+        self.state().settings = settings;
+    }
+
+    /// The pipeline of every head, or of another commit, as GitLab shows it.
+    pub fn set_head_pipeline(&self, status: &str, commit: Option<&str>) {
+        self.state().head_pipeline = Some((status.to_owned(), commit.map(str::to_owned)));
+    }
+
+    /// Whether everything was changed just now.
+    pub fn touch(&self, touched: bool) {
+        self.state().touched = touched;
+    }
+
+    /// GitLab cancels auto-merge a moment after a push. Source: "Auto-merge".
+    pub fn disarm(&self, iid: u64) {
+        self.state().pull(iid).auto_merge = false;
+    }
+
+    /// Its owner deletes it. Source: "Delete a merge request".
+    pub fn delete(&self, iid: u64) {
+        self.state().pulls.retain(|pull| pull.iid != iid);
+    }
+
+    /// The project has another path from now on.
+    pub fn rename(&self, path: &str) {
+        self.state().moved_to = Some(path.to_owned());
+    }
+
     /// A merge request as the API shows it.
     pub fn pull(&self, iid: u64) -> Value {
         let state = self.state();

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
@@ -47,11 +47,19 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Value,
+    /// In place of the body: what is no JSON.
+    pub text: String,
 }
 
 impl Reply {
     pub fn new(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body }
+        Self { status, headers: Vec::new(), body, text: String::new() }
+    }
+
+    /// As a test has it: headers, and a text that is JSON or not.
+    pub fn text(status: u16, headers: &[(&'static str, &str)], text: &str) -> Self {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Self { status, headers, body: Value::Null, text: text.to_owned() }
     }
 
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -67,7 +75,7 @@ impl IntoResponse for Reply {
             response = response.header(name, value);
         }
         if self.body.is_null() {
-            return response.body(Body::empty()).unwrap();
+            return response.body(self.text.into()).unwrap();
         }
         response
             .header("content-type", "application/json")
@@ -149,6 +157,11 @@ impl<S: Answers> Fake<S> {
         self.inner.failures.lock().unwrap().push_back(reply);
     }
 
+    /// The next request to the interface gets this and changes nothing.
+    pub fn answer_next(&self, status: u16, headers: &[(&'static str, &str)], text: &str) {
+        self.inner.failures.lock().unwrap().push_back(Reply::text(status, headers, text));
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, S> {
         self.inner.state.lock().unwrap()
     }
@@ -160,7 +173,7 @@ async fn serve<S: Answers>(State(inner): State<Arc<Inner<S>>>, request: Request)
         return inner.git.router().oneshot(request).await.unwrap();
     };
     let (parts, content) = request.into_parts();
-    let bytes = to_bytes(content, 1 << 20).await.unwrap_or_default();
+    let bytes = to_bytes(content, 8 << 20).await.unwrap_or_default();
     let body = serde_json::from_slice(&bytes).unwrap_or(if bytes.is_empty() {
         Value::Null
     } else {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::wire::{Commit, Page, Pull};
+use super::wire::{AzureList, Commit, Pull};
 use super::{Azure, PULL_PAGES};
 use crate::error::ForgeError;
 use crate::model::{Check, CheckState};
@@ -19,7 +19,7 @@ use crate::model::{Check, CheckState};
 /// `GitStatus`, `GitPullRequestStatus`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Status {
+struct AzureStatus {
     #[serde(default)]
     state: Option<String>,
     #[serde(default)]
@@ -52,7 +52,7 @@ impl Azure {
     /// Two requests, and one or two more for each open pull request with this head.
     pub(super) async fn all_checks(&self, commit: &str) -> Result<Vec<Check>, ForgeError> {
         let (below, query) = (["commits", commit, "statuses"], [("latestOnly", "true")]);
-        let mut statuses: Vec<Status> =
+        let mut statuses: Vec<AzureStatus> =
             self.pages("checks", &below, &query, ("top", "skip")).await?;
         let query = [("searchCriteria.status", "active")];
         let pulls: Vec<Pull> = self.pages("checks", &["pullrequests"], &query, PULL_PAGES).await?;
@@ -67,17 +67,22 @@ impl Azure {
         Ok(newest(statuses))
     }
 
-    async fn pull_statuses(&self, number: u64, commit: &str) -> Result<Vec<Status>, ForgeError> {
+    async fn pull_statuses(
+        &self,
+        number: u64,
+        commit: &str,
+    ) -> Result<Vec<AzureStatus>, ForgeError> {
         let number = number.to_string();
-        let page: Page<Status> =
+        let page: AzureList<AzureStatus> =
             self.send("checks", self.get(&["pullRequests", &number, "statuses"], &[])).await?;
-        let mut statuses = page.value;
+        let mut statuses = page.items();
         if statuses.iter().any(|status| status.iteration_id.is_some()) {
-            let page: Page<Iteration> = self
+            let page: AzureList<Iteration> = self
                 .send("checks", self.get(&["pullRequests", &number, "iterations"], &[]))
                 .await?;
+            let pushes = page.items();
             let is_of_commit = |id: u64| {
-                page.value.iter().any(|pushed| {
+                pushes.iter().any(|pushed| {
                     pushed.id == id
                         && pushed.source_ref_commit.commit_id.eq_ignore_ascii_case(commit)
                 })
@@ -89,7 +94,7 @@ impl Azure {
 }
 
 /// The newest of each name, in the order of names.
-fn newest(statuses: Vec<Status>) -> Vec<Check> {
+fn newest(statuses: Vec<AzureStatus>) -> Vec<Check> {
     let mut checks = Check::newest_of_each_name(
         statuses.into_iter().map(|status| (status.created(), status.check())),
     );
@@ -97,7 +102,7 @@ fn newest(statuses: Vec<Status>) -> Vec<Check> {
     checks
 }
 
-impl Status {
+impl AzureStatus {
     fn name(&self) -> String {
         match self.context.genre.as_deref() {
             None | Some("") => self.context.name.clone(),
@@ -163,7 +168,7 @@ mod tests {
             (json!("error"), CheckState::Failure),
             (json!("partiallySucceeded"), CheckState::Failure),
         ] {
-            let status: Status =
+            let status: AzureStatus =
                 serde_json::from_value(json!({"state": state, "description": null, "context": {"name": "n", "genre": null}}))
                     .unwrap();
             assert_eq!(status.check().state, expected, "{state}");
@@ -172,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_newest_of_each_name_counts() {
-        let status = |genre: &str, name: &str, state: &str, second: u32| -> Status {
+        let status = |genre: &str, name: &str, state: &str, second: u32| -> AzureStatus {
             let date = format!("2026-01-01T00:00:{second:02}.5Z");
             serde_json::from_value(json!({"state": state, "context": {"name": name, "genre": genre}, "creationDate": date}))
                 .unwrap()

@@ -1,16 +1,27 @@
 //! What Azure sends, as far as it is read, and what its fields can hold.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{PullRequest, State};
+use crate::http::or_default;
+use crate::model::{Mergeability, PullRequest, PullRequestState};
 
 /// A list's answer.
 #[derive(Deserialize)]
-pub(super) struct Page<T> {
-    pub(super) value: Vec<T>,
+pub(super) struct AzureList<T> {
+    value: Option<Vec<Option<T>>>,
+}
+
+impl<T> AzureList<T> {
+    /// How many the server gave.
+    pub(super) fn len(&self) -> usize {
+        self.value.as_ref().map_or(0, Vec::len)
+    }
+
+    /// What there is; entries may be null.
+    pub(super) fn items(self) -> Vec<T> {
+        self.value.unwrap_or_default().into_iter().flatten().collect()
+    }
 }
 
 /// `GitPullRequest`.
@@ -18,9 +29,13 @@ pub(super) struct Page<T> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Pull {
     pub(super) pull_request_id: u64,
+    #[serde(default, deserialize_with = "or_default")]
     status: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     title: String,
+    /// `PullRequestAsyncStatus`.
+    #[serde(default)]
+    merge_status: Option<String>,
     /// Absent when it is empty.
     #[serde(default)]
     description: Option<String>,
@@ -94,12 +109,20 @@ impl Pull {
             commit.map(|commit| commit.commit_id).filter(|id| !id.is_empty())
         };
         let state = match self.status.as_str() {
-            "completed" => State::Merged {
+            "completed" => PullRequestState::Merged {
                 commit: commit(self.last_merge_commit),
                 at: self.closed_date.and_then(|date| date.parse().ok()),
             },
-            "abandoned" => State::Closed,
-            _ => State::Open,
+            "abandoned" => PullRequestState::Closed,
+            _ => PullRequestState::Open,
+        };
+        let mergeability = match self.merge_status.as_deref() {
+            _ if state != PullRequestState::Open => Mergeability::Unknown,
+            // A policy may still forbid it.
+            Some("succeeded" | "rejectedByPolicy") => Mergeability::Clean,
+            Some("conflicts") => Mergeability::Conflicting,
+            // queued, notSet, failure
+            _ => Mergeability::Unknown,
         };
         let branch =
             |name: String| name.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(name);
@@ -112,6 +135,7 @@ impl Pull {
             head_commit: commit(self.last_merge_source_commit),
             base: branch(self.target_ref_name),
             state,
+            mergeability,
             labels: self.labels.unwrap_or_default().into_iter().map(|label| label.name).collect(),
             auto_merge: Some(self.auto_complete_set_by.is_some_and(|who| who.id != NOBODY)),
             handle: String::new(),
@@ -154,75 +178,13 @@ pub(super) fn is_guid(text: &str) -> bool {
     lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
 }
 
-/// A body as a description can hold it: the beginning, whole lines where the last one begins near
-/// the end, no open code block, and a word that it was cut.
-pub(super) fn fit(body: &str) -> Cow<'_, str> {
-    // .NET counts UTF-16 units.
-    let units = |text: &str| text.chars().map(char::len_utf16).sum::<usize>();
-    if units(body) <= LONGEST_DESCRIPTION {
-        return Cow::Borrowed(body);
-    }
-    let (mut left, mut end) = (LONGEST_DESCRIPTION - units(FENCE_END) - units(CUT), 0);
-    for (at, char) in body.char_indices() {
-        let Some(rest) = left.checked_sub(char.len_utf16()) else { break };
-        (left, end) = (rest, at + char.len_utf8());
-    }
-    let kept = body.get(..end).unwrap_or_default();
-    let kept = match kept.rfind('\n') {
-        Some(line) if kept.len() - line <= LONGEST_LOSS => kept.get(..line).unwrap_or_default(),
-        _ => kept,
-    };
-    let is_open = kept.lines().filter(|line| line.trim_start().starts_with("```")).count() % 2 == 1;
-    Cow::Owned(format!("{kept}{}{CUT}", if is_open { FENCE_END } else { "" }))
-}
-
-/// Whoever has switched auto-complete off.
+/// Who has set auto-complete where it is off.
 pub(super) const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
-/// Source: "Pull Requests - Update": "Description (up to 4000 characters)".
-const LONGEST_DESCRIPTION: usize = 4000;
-/// Bytes of a last, cut line that are given up for a cut at its beginning.
-const LONGEST_LOSS: usize = 400;
-const FENCE_END: &str = "\n```";
-const CUT: &str = "\n\n*(cut here: Azure DevOps keeps 4,000 characters)*";
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code")]
     use super::*;
-
-    #[test]
-    fn a_body_of_up_to_4000_units_is_left_alone() {
-        for body in ["", "short", &"x".repeat(4000), &"𝄞".repeat(2000)] {
-            assert_eq!(fit(body), body);
-        }
-    }
-
-    #[test]
-    fn a_longer_body_keeps_its_beginning_and_says_that_it_was_cut() {
-        let block = "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\nns/app/prod\n</details>\n";
-        for tail in [
-            "a line of the list\n".repeat(400),
-            "x".repeat(5000),
-            "𝄞".repeat(2100),
-            "ü\n".repeat(3000),
-        ] {
-            let body = format!("{block}{tail}");
-            let cut = fit(&body);
-            assert!(cut.starts_with(block) && cut.ends_with(CUT), "{cut}");
-            let units = cut.encode_utf16().count();
-            assert!((3500..=4000).contains(&units), "{units}");
-            let kept = cut.strip_suffix(CUT).unwrap();
-            assert!(body.starts_with(kept), "nothing else is changed");
-        }
-    }
-
-    #[test]
-    fn a_cut_is_at_the_end_of_a_line_and_closes_a_code_block() {
-        let body = format!("```\n{}", "a line of a log\n".repeat(400));
-        let cut = fit(&body);
-        assert!(cut.strip_suffix(CUT).unwrap().ends_with("a line of a log\n```"), "{cut}");
-        assert!(cut.encode_utf16().count() <= 4000);
-    }
 
     #[test]
     fn a_reviewer_is_the_only_active_identity_that_is_called_so() {

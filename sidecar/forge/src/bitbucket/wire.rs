@@ -4,17 +4,19 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Check, CheckState, PullRequest, State};
+use crate::http::or_default;
+use crate::model::{Check, CheckState, Mergeability, PullRequest, PullRequestState};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Page<T> {
-    pub(super) values: Vec<T>,
+pub(super) struct PagedList<T> {
+    pub(super) values: Vec<Option<T>>,
+    #[serde(default, deserialize_with = "or_default")]
     is_last_page: bool,
     next_page_start: Option<u64>,
 }
 
-impl<T> Page<T> {
+impl<T> PagedList<T> {
     /// Where the page after the one that began at `start` begins.
     pub(super) fn next(&self, start: u64) -> Option<u64> {
         self.next_page_start.filter(|next| !self.is_last_page && *next > start)
@@ -29,18 +31,18 @@ pub(super) struct Wire {
     pub(super) title: String,
     pub(super) description: Option<String>,
     /// Since 8.18.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) draft: bool,
     state: String,
     /// Milliseconds since 1970.
     closed_date: Option<i64>,
     pub(super) from_ref: Reference,
     pub(super) to_ref: Reference,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) reviewers: Vec<Participant>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     properties: Properties,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     links: Links,
 }
 
@@ -90,6 +92,16 @@ impl Participant {
 #[serde(rename_all = "camelCase")]
 struct Properties {
     merge_commit: Option<Commit>,
+    merge_result: Option<MergeResult>,
+}
+
+/// What a merge would give, as Bitbucket last tried it.
+#[derive(Deserialize)]
+struct MergeResult {
+    /// `CLEAN`, `CONFLICTED` or `UNKNOWN`.
+    outcome: Option<String>,
+    /// Whether that is of the present commits.
+    current: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -120,7 +132,7 @@ pub(super) struct Build {
     state: String,
     url: Option<String>,
     description: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) date_added: i64,
 }
 
@@ -138,12 +150,20 @@ impl From<Wire> for PullRequest {
     fn from(wire: Wire) -> Self {
         let name = |id: String| id.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(id);
         let state = match wire.state.as_str() {
-            "MERGED" => State::Merged {
+            "MERGED" => PullRequestState::Merged {
                 commit: wire.properties.merge_commit.map(|commit| commit.id),
                 at: wire.closed_date.and_then(|at| Timestamp::from_millisecond(at).ok()),
             },
-            "OPEN" => State::Open,
-            _ => State::Closed,
+            "DECLINED" => PullRequestState::Closed,
+            // A word that is not known ends nothing.
+            _ => PullRequestState::Open,
+        };
+        let tried = wire.properties.merge_result.filter(|tried| tried.current != Some(false));
+        let mergeability = match tried.and_then(|tried| tried.outcome).as_deref() {
+            _ if state != PullRequestState::Open => Mergeability::Unknown,
+            Some("CLEAN") => Mergeability::Clean,
+            Some("CONFLICTED") => Mergeability::Conflicting,
+            _ => Mergeability::Unknown,
         };
         Self {
             number: wire.id,
@@ -154,6 +174,7 @@ impl From<Wire> for PullRequest {
             head_commit: wire.from_ref.latest_commit,
             base: name(wire.to_ref.id),
             state,
+            mergeability,
             labels: Vec::new(),
             auto_merge: None,
             handle: wire.version.to_string(),
@@ -184,9 +205,8 @@ pub(super) fn exception(body: &Value) -> &str {
     name.rsplit('.').next().unwrap_or_default()
 }
 
-/// Whether it is not the credentials that a 401 is about.
-pub(super) fn is_missing_right(body: &Value) -> bool {
-    matches!(exception(body), "AuthorisationException" | "RepositoryAuthorisationException")
+pub(super) fn name(number: u64) -> String {
+    format!("pull request {number}")
 }
 
 /// Which reviewers were refused, and why.
@@ -238,7 +258,7 @@ mod tests {
             (false, Some(50), None),
             (false, None, None),
         ] {
-            let page: Page<u8> = serde_json::from_value(
+            let page: PagedList<u8> = serde_json::from_value(
                 json!({"values": [], "isLastPage": last, "nextPageStart": next}),
             )
             .unwrap();

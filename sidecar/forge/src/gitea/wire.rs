@@ -5,21 +5,28 @@ use lockgate_core::pipeline::MergeMethod;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::Fault;
-use crate::model::{Check, CheckState, PullRequest, State};
+use crate::error::ForgeFault;
+use crate::http::or_default;
+use crate::model::{Check, CheckState, Mergeability, PullRequest, PullRequestState, SETTLED};
 
 #[derive(Deserialize)]
 pub(super) struct Pull {
     number: u64,
     html_url: String,
-    title: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) title: String,
+    #[serde(default, deserialize_with = "or_default")]
     body: String,
+    #[serde(default, deserialize_with = "or_default")]
     state: String,
+    #[serde(default, deserialize_with = "or_default")]
     merged: bool,
+    /// `false` also while that is being found out, and of a draft.
+    mergeable: Option<bool>,
+    updated_at: Option<Timestamp>,
     merged_at: Option<Timestamp>,
     merge_commit_sha: Option<String>,
-    labels: Option<Vec<Label>>,
+    labels: Option<Vec<Option<Label>>>,
     head: Branch,
     base: Branch,
 }
@@ -28,7 +35,9 @@ pub(super) struct Pull {
 struct Branch {
     /// The name of the branch, also when the branch is gone (`ref` is then `refs/pull/…`) and in a
     /// fork.
+    #[serde(default, deserialize_with = "or_default")]
     label: String,
+    #[serde(default, deserialize_with = "or_default")]
     sha: String,
     /// -1 where the fork is gone.
     repo_id: i64,
@@ -60,13 +69,40 @@ pub(super) struct Comparison {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Status {
+pub(super) struct GiteaStatus {
+    #[serde(default, deserialize_with = "or_default")]
     context: String,
+    #[serde(default, deserialize_with = "or_default")]
     status: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     description: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     target_url: String,
+}
+
+/// A reference of the repository. Source: "Get specified ref or filtered repository's refs": one that
+/// is named exactly, or a list.
+#[derive(Deserialize)]
+pub(super) struct Reference {
+    #[serde(rename = "ref")]
+    name: String,
+    object: Object,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    sha: String,
+}
+
+impl Reference {
+    /// The commit that a pull request ended with.
+    pub(super) fn commit_of(body: Value, number: &str) -> Option<String> {
+        let name = format!("refs/pull/{number}/head");
+        let list = if body.is_array() { body } else { Value::Array(vec![body]) };
+        let list: Vec<Self> = serde_json::from_value(list).ok()?;
+        let found = list.into_iter().find(|reference| reference.name == name)?;
+        Some(found.object.sha).filter(|sha| !sha.is_empty())
+    }
 }
 
 impl Pull {
@@ -89,7 +125,7 @@ impl Styles {
     }
 
     /// What to ask for.
-    pub(super) fn choose(&self, method: Option<MergeMethod>) -> Result<&str, Fault> {
+    pub(super) fn choose(&self, method: Option<MergeMethod>) -> Result<&str, ForgeFault> {
         let (style, allowed) = match method {
             Some(MergeMethod::Merge) => ("merge", self.merge),
             Some(MergeMethod::Squash) => ("squash", self.squash),
@@ -100,33 +136,50 @@ impl Styles {
         if allowed {
             Ok(style)
         } else {
-            Err(Fault::Invalid(format!(
+            Err(ForgeFault::Invalid(format!(
                 "the repository's settings do not allow the merge style {style}"
             )))
         }
     }
 }
 
-impl From<Pull> for PullRequest {
-    fn from(pull: Pull) -> Self {
-        let state = match pull.state.as_str() {
-            _ if pull.merged => State::Merged {
+impl Pull {
+    pub(super) fn is_open(&self) -> bool {
+        !self.merged && self.state != "closed"
+    }
+
+    /// As it stood at `at`, by the clock of the forge.
+    pub(super) fn shown(self, at: Option<Timestamp>) -> PullRequest {
+        let pull = self;
+        let (is_open, (draft, title)) = (pull.is_open(), split_draft(&pull.title));
+        let state = match pull.merged {
+            true => PullRequestState::Merged {
                 commit: pull.merge_commit_sha.filter(|sha| !sha.is_empty()),
                 at: pull.merged_at,
             },
-            "closed" => State::Closed,
-            _ => State::Open,
+            false if is_open => PullRequestState::Open,
+            false => PullRequestState::Closed,
         };
-        Self {
+        // Gitea looks for conflicts in the background and says "not mergeable" until it is done.
+        let is_settled = at
+            .zip(pull.updated_at)
+            .is_some_and(|(at, updated)| at.duration_since(updated).unsigned_abs() >= SETTLED);
+        let mergeability = match pull.mergeable {
+            Some(true) if is_open => Mergeability::Clean,
+            Some(false) if is_open && is_settled && draft.is_empty() => Mergeability::Conflicting,
+            _ => Mergeability::Unknown,
+        };
+        PullRequest {
             number: pull.number,
             url: pull.html_url,
-            title: pull.title,
+            title: title.to_owned(),
             body: pull.body,
             head: pull.head.label,
             head_commit: Some(pull.head.sha).filter(|sha| !sha.is_empty()),
             base: pull.base.label,
             state,
-            labels: pull.labels.unwrap_or_default().into_iter().map(|label| label.name).collect(),
+            mergeability,
+            labels: pull.labels.into_iter().flatten().flatten().map(|label| label.name).collect(),
             auto_merge: None,
             handle: pull
                 .base
@@ -137,8 +190,22 @@ impl From<Pull> for PullRequest {
     }
 }
 
-impl From<Status> for Check {
-    fn from(status: Status) -> Self {
+/// The prefix that makes it a draft, and the rest. Source: `WORK_IN_PROGRESS_PREFIXES`, whose default
+/// is `WIP:,[WIP]`.
+pub(super) fn split_draft(title: &str) -> (&str, &str) {
+    for prefix in ["wip:", "[wip]"] {
+        if let (Some(start), Some(rest)) = (title.get(..prefix.len()), title.get(prefix.len()..))
+            && start.eq_ignore_ascii_case(prefix)
+        {
+            let rest = rest.trim_start();
+            return title.split_at_checked(title.len() - rest.len()).unwrap_or(("", title));
+        }
+    }
+    ("", title)
+}
+
+impl From<GiteaStatus> for Check {
+    fn from(status: GiteaStatus) -> Self {
         let state = match status.status.as_str() {
             "success" | "skipped" => CheckState::Success,
             "pending" => CheckState::Pending,
@@ -182,7 +249,7 @@ mod tests {
             ("warning", CheckState::Failure),
             ("of a later release", CheckState::Failure),
         ] {
-            let status: Status =
+            let status: GiteaStatus =
                 serde_json::from_value(json!({"context": "ci", "status": state})).unwrap();
             assert_eq!(
                 Check::from(status),

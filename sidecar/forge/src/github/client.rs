@@ -4,39 +4,36 @@
 //! Client::send ─▶ Octocrab::execute: token, or App ─▶ JWT ─▶ installation token ─▶ Wire: adds the root ─▶ Rest::exchange
 //! ```
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
-use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::BodyExt as _;
-use lockgate_core::secret::Sensitive;
-use octocrab::auth::{AppAuth, EncodingKey};
-use octocrab::secrecy::ExposeSecret as _;
-use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
+use jiff::Timestamp;
+use octocrab::{OctoBody, Octocrab};
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
-use tower::BoxError;
 
+use super::says::{TABLE, refusal};
+use super::token::{Auth, Tried};
 use crate::Repository;
-use crate::error::{Fault, ForgeError};
-use crate::http::{Answer, Connection, Credentials, Rest, text};
+use crate::connection::Connection;
+use crate::error::{ForgeError, ForgeFault};
+use crate::http::{Answer, Rest};
 use crate::repository::Path;
+use crate::says::Meaning;
 
 /// octocrab above the HTTP client that all forges share.
 pub(super) struct Client {
-    rest: Rest,
-    auth: Auth,
+    pub(super) rest: Rest,
+    pub(super) auth: Auth,
     /// Made with the first request: octocrab starts a task, for which it needs the caller's
     /// runtime.
-    octocrab: OnceLock<Octocrab>,
+    pub(super) octocrab: OnceLock<Octocrab>,
+    /// Of an App's present token.
+    pub(super) expires_at: Arc<Mutex<Option<Timestamp>>>,
     pub(super) owner: String,
     pub(super) name: String,
-}
-
-enum Auth {
-    Token(Sensitive),
-    App { auth: AppAuth, installation: u64 },
 }
 
 /// One operation: how it is counted, and what a token needs for it.
@@ -62,7 +59,7 @@ impl Client {
         let place = repository.to_string();
         let fault = |fault| ForgeError { operation: "connect", place: place.clone(), fault };
         let Path::Owned { owner, name } = repository.path() else {
-            return Err(fault(Fault::Unsupported(
+            return Err(fault(ForgeFault::Unsupported(
                 "an address that is not OWNER/REPOSITORY".to_owned(),
             )));
         };
@@ -74,9 +71,11 @@ impl Client {
                 HeaderValue::from_static(API_VERSION),
             ),
         ]);
-        let rest =
-            Rest::without_credentials(repository.api().clone(), &place, connection, headers, "")?;
-        Ok(Self { rest, auth, octocrab: OnceLock::new(), owner: owner.clone(), name: name.clone() })
+        let means = ("", TABLE);
+        let root = repository.api().clone();
+        let rest = Rest::without_credentials(root, &place, connection, headers, means)?;
+        let (owner, name) = (owner.clone(), name.clone());
+        Ok(Self { rest, auth, octocrab: OnceLock::new(), expires_at: Arc::default(), owner, name })
     }
 
     /// Something below the repository.
@@ -89,6 +88,15 @@ impl Client {
         Call { method, url: self.rest.url(segments), body: None, tag: None }
     }
 
+    /// Something below the interface's root.
+    pub(super) fn at<'a>(
+        &'a self,
+        method: Method,
+        path: impl IntoIterator<Item = &'a str>,
+    ) -> Call<'a> {
+        Call { method, url: self.rest.url(path), body: None, tag: None }
+    }
+
     /// Sends it; what is neither 2xx nor 304 is an error.
     pub(super) async fn send(
         &self,
@@ -96,7 +104,7 @@ impl Client {
         call: Call<'_>,
     ) -> Result<Answer, ForgeError> {
         let answer = self.send_any(operation, call).await?;
-        if answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED {
+        if answer.is_good() {
             return Ok(answer);
         }
         Err(self.error(operation, self.fault(operation, &answer)))
@@ -127,7 +135,7 @@ impl Client {
             None => OctoBody::empty(),
         };
         let request =
-            request.body(body).map_err(|error| failed(Fault::Invalid(error.to_string())))?;
+            request.body(body).map_err(|error| failed(ForgeFault::Invalid(error.to_string())))?;
         let answer = self
             .octocrab(operation)?
             .execute(request)
@@ -188,18 +196,7 @@ impl Client {
                 return Ok(());
             }
         }
-        Err(self.error(operation, Fault::Protocol(format!("more than {MOST_PAGES} pages"))))
-    }
-
-    /// An App's token: the one that requests are signed with; `None` for who has a token of its
-    /// own.
-    pub(super) async fn installation_token(&self) -> Result<Option<Sensitive>, ForgeError> {
-        if matches!(self.auth, Auth::Token(_)) {
-            return Ok(None);
-        }
-        let token = self.octocrab(CONNECT)?.installation_token().await;
-        let token = token.map_err(|error| self.octocrab_error(CONNECT, error))?;
-        Ok(Some(Sensitive::new(token.expose_secret())))
+        Err(self.error(operation, ForgeFault::Protocol(format!("more than {MOST_PAGES} pages"))))
     }
 
     pub(super) fn read<T: serde::de::DeserializeOwned>(
@@ -210,125 +207,46 @@ impl Client {
         self.rest.read(operation.name, body)
     }
 
-    pub(super) fn error(&self, operation: Operation, fault: Fault) -> ForgeError {
+    pub(super) fn list<T: serde::de::DeserializeOwned>(
+        &self,
+        operation: Operation,
+        body: Value,
+    ) -> Result<Vec<T>, ForgeError> {
+        self.rest.list(operation.name, body)
+    }
+
+    pub(super) fn error(&self, operation: Operation, fault: ForgeFault) -> ForgeError {
         self.rest.error(operation.name, fault)
     }
 
     /// What an answer that is not good means.
-    pub(super) fn fault(&self, operation: Operation, answer: &Answer) -> Fault {
+    pub(super) fn fault(&self, operation: Operation, answer: &Answer) -> ForgeFault {
         match self.rest.fault(answer) {
             // Source: "Rate limits for the REST API": without a header, wait for at least one
             // minute.
-            Fault::RateLimited { retry_after: None } => {
-                Fault::RateLimited { retry_after: Some(PAUSE) }
+            ForgeFault::RateLimited { retry_after: None } => {
+                ForgeFault::RateLimited { retry_after: Some(PAUSE) }
             }
-            Fault::PermissionDenied { detail, .. } => {
+            ForgeFault::PermissionDenied { right, detail } => {
                 let wanted = answer
                     .headers
                     .get("x-accepted-github-permissions")
                     .and_then(|value| value.to_str().ok());
                 let detail =
                     wanted.map_or(detail.clone(), |wanted| format!("{detail} (needs {wanted})"));
-                Fault::PermissionDenied { right: operation.right, detail }
+                let right = if right.is_empty() { operation.right } else { right };
+                ForgeFault::PermissionDenied { right, detail }
             }
-            Fault::Invalid(_) if answer.status == StatusCode::UNPROCESSABLE_ENTITY => {
-                Fault::Invalid(refusal(&answer.body))
+            ForgeFault::Invalid(_) if answer.status == StatusCode::UNPROCESSABLE_ENTITY => {
+                ForgeFault::Invalid(refusal(&answer.body))
             }
             fault => fault,
         }
     }
 
-    fn octocrab(&self, operation: Operation) -> Result<&Octocrab, ForgeError> {
-        if let Some(ready) = self.octocrab.get() {
-            return Ok(ready);
-        }
-        let state = match &self.auth {
-            Auth::Token(token) => AuthState::AccessToken { token: text(token).into() },
-            Auth::App { auth, .. } => AuthState::App(auth.clone()),
-        };
-        let rest = self.rest.clone();
-        let service = tower::service_fn(move |request| exchange(rest.clone(), request));
-        let Ok(octocrab) =
-            OctocrabBuilder::new_empty().with_service(service).with_auth(state).build();
-        let octocrab = match &self.auth {
-            Auth::Token(_) => octocrab,
-            // For this repository only, whatever else the App is installed on.
-            Auth::App { installation, .. } => octocrab
-                .installation_builder((*installation).into())
-                .repositories(vec![self.name.clone()])
-                .build()
-                .map_err(|error| self.octocrab_error(operation, error))?,
-        };
-        Ok(self.octocrab.get_or_init(|| octocrab))
-    }
-
-    /// octocrab's own errors: those of the transport, and those of an App's token. None is shown as
-    /// it is: an answer that cannot be read may hold the token.
-    fn octocrab_error(&self, operation: Operation, error: octocrab::Error) -> ForgeError {
-        let fault = match error {
-            octocrab::Error::Service { source, .. } => match source.downcast::<ForgeError>() {
-                Ok(error) => return *error,
-                Err(_) => Fault::Unreachable("the HTTP client has stopped".to_owned()),
-            },
-            octocrab::Error::GitHub { source, .. } => {
-                let (status, headers) =
-                    (source.status_code, source.headers.clone().unwrap_or_default());
-                let answer = Answer {
-                    status,
-                    headers,
-                    body: json!({"message": source.message, "errors": source.errors}),
-                };
-                return self.error(CONNECT, self.token_fault(&answer));
-            }
-            octocrab::Error::JWT { .. } => Fault::Credentials(BAD_KEY.to_owned()),
-            _ => Fault::Protocol("an answer that octocrab cannot read".to_owned()),
-        };
-        self.error(operation, fault)
-    }
-
-    fn token_fault(&self, answer: &Answer) -> Fault {
-        let Auth::App { auth, installation } = &self.auth else { return self.rest.fault(answer) };
-        match self.fault(CONNECT, answer) {
-            Fault::AuthenticationFailed => Fault::Credentials(format!(
-                "githubAppPrivateKey is not a key of the GitHub App {}",
-                auth.app_id
-            )),
-            Fault::NotFound(_) => Fault::NotFound(format!(
-                "installation {installation} of the GitHub App {}",
-                auth.app_id
-            )),
-            fault => fault,
-        }
-    }
-}
-
-impl Auth {
-    fn new(credentials: &Credentials) -> Result<Self, Fault> {
-        let token = match credentials {
-            Credentials::Token(token) => token,
-            // GitHub's interface has no passwords: what git is given as one is a token.
-            Credentials::Basic { password, .. } => password,
-            Credentials::App { app, installation, private_key } => {
-                let key = EncodingKey::from_rsa_pem(private_key.bytes())
-                    .map_err(|_| Fault::Credentials(BAD_KEY.to_owned()))?;
-                return Ok(Self::App {
-                    auth: AppAuth { app_id: (*app).into(), key },
-                    installation: *installation,
-                });
-            }
-        };
-        if token.bytes().trim_ascii().is_empty() {
-            return Err(Fault::Credentials(
-                "the token is empty: expected token, password, or githubAppID, githubAppInstallationID and githubAppPrivateKey"
-                    .to_owned(),
-            ));
-        }
-        if HeaderValue::from_str(&text(token)).is_err() {
-            return Err(Fault::Credentials(
-                "the token holds characters that no token has".to_owned(),
-            ));
-        }
-        Ok(Self::Token(token.clone()))
+    /// What the table has of an answer.
+    pub(super) fn meaning(&self, answer: &Answer) -> Option<Meaning> {
+        self.rest.meaning(answer)
     }
 }
 
@@ -349,10 +267,6 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The operation, on its way through octocrab to the observer.
-#[derive(Clone)]
-struct Tried(&'static str);
-
 #[derive(serde::Deserialize)]
 struct GraphqlAnswer {
     #[serde(default)]
@@ -370,29 +284,6 @@ pub(super) struct GraphqlError {
     pub(super) kind: String,
 }
 
-/// One request of octocrab's, with the client that has CA, proxy and timeouts, and follows no
-/// redirect.
-async fn exchange(
-    rest: Rest,
-    request: Request<OctoBody>,
-) -> Result<Response<reqwest::Body>, BoxError> {
-    let (parts, body) = request.into_parts();
-    // Requests that octocrab makes by itself are those for an App's token.
-    let operation = parts.extensions.get::<Tried>().map_or(CONNECT.name, |tried| tried.0);
-    let url = address(rest.root(), parts.uri.path_and_query().map_or("/", |path| path.as_str()))?;
-    let body: Bytes = body.collect().await?.to_bytes();
-    let request = rest.request(parts.method, url).headers(parts.headers).body(body);
-    Ok(rest.exchange(operation, request).await?.map(reqwest::Body::from))
-}
-
-/// Source: "Getting started with the GraphQL API": on Enterprise Server it is beside `v3`, not
-/// below it.
-fn address(root: &Url, path: &str) -> Result<Url, BoxError> {
-    let root = root.as_str();
-    let root = if path == "/graphql" { root.strip_suffix("v3/").unwrap_or(root) } else { root };
-    Ok(Url::parse(&format!("{root}{}", path.trim_start_matches('/')))?)
-}
-
 /// Source: "Using pagination in the REST API".
 fn has_next(headers: &HeaderMap) -> bool {
     headers
@@ -401,33 +292,8 @@ fn has_next(headers: &HeaderMap) -> bool {
         .is_some_and(|link| link.contains("rel=\"next\""))
 }
 
-/// Every error of a 422, in GitHub's words. Source: "Troubleshooting the REST API", validation
-/// failed.
-pub(super) fn refusal(body: &Value) -> String {
-    let errors =
-        body.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let mut words: Vec<String> = Vec::new();
-    for error in errors {
-        let field = |name: &str| error.get(name).and_then(Value::as_str);
-        let word =
-            match (error.as_str().or_else(|| field("message")), field("field"), field("code")) {
-                (Some(message), ..) => message.to_owned(),
-                (None, Some(field), Some(code)) => format!("{field}: {}", code.replace('_', " ")),
-                (None, field, code) => field.or(code).unwrap_or("no reason given").to_owned(),
-            };
-        if !words.contains(&word) {
-            words.push(word);
-        }
-    }
-    let whole = if words.is_empty() { body.clone() } else { json!({"message": words.join("; ")}) };
-    crate::http::message(&whole)
-}
-
-const CONNECT: Operation =
-    Operation { name: "connect", right: "an installation of the GitHub App" };
 /// Known to GitHub and to every Enterprise Server that is still supported. Source: "API Versions".
 const API_VERSION: &str = "2022-11-28";
-const BAD_KEY: &str = "githubAppPrivateKey is not an RSA private key in PEM form";
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 /// 10,000 entries: more would be a forge that repeats itself.
 const MOST_PAGES: u32 = 100;

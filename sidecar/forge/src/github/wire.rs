@@ -8,24 +8,31 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{Check, CheckState, PullRequest, State};
+use crate::http::or_default;
+use crate::model::{Check, CheckState, Mergeability, PullRequest, PullRequestState};
 
 #[derive(Deserialize)]
 pub(super) struct Pull {
     pub(super) number: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     node_id: String,
     html_url: String,
+    #[serde(default, deserialize_with = "or_default")]
     title: String,
     body: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
     state: String,
     pub(super) head: Side,
     pub(super) base: Side,
     merged_at: Option<Timestamp>,
     merge_commit_sha: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     labels: Vec<Label>,
     auto_merge: Option<Value>,
+    /// Not in lists; null until GitHub has found out.
+    mergeable: Option<bool>,
+    mergeable_state: Option<String>,
+    pub(super) updated_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -65,9 +72,20 @@ impl From<Pull> for PullRequest {
     fn from(pull: Pull) -> Self {
         let state = match (pull.merged_at, pull.state.as_str()) {
             // Before the merge the field names a commit that GitHub made to try it.
-            (Some(at), _) => State::Merged { commit: pull.merge_commit_sha, at: Some(at) },
-            (None, "open") => State::Open,
-            (None, _) => State::Closed,
+            (Some(at), _) => {
+                PullRequestState::Merged { commit: pull.merge_commit_sha, at: Some(at) }
+            }
+            (None, "closed") => PullRequestState::Closed,
+            // A word that is not known ends nothing.
+            (None, _) => PullRequestState::Open,
+        };
+        // Source: "Get a pull request": true, false, or null while it is being found out.
+        let is_behind = pull.mergeable_state.as_deref() == Some("behind");
+        let mergeability = match (&state, pull.mergeable) {
+            (PullRequestState::Open, Some(true)) if is_behind => Mergeability::Behind,
+            (PullRequestState::Open, Some(true)) => Mergeability::Clean,
+            (PullRequestState::Open, Some(false)) => Mergeability::Conflicting,
+            _ => Mergeability::Unknown,
         };
         Self {
             number: pull.number,
@@ -78,6 +96,7 @@ impl From<Pull> for PullRequest {
             head_commit: Some(pull.head.sha),
             base: pull.base.branch,
             state,
+            mergeability,
             labels: pull.labels.into_iter().map(|label| label.name).collect(),
             auto_merge: Some(pull.auto_merge.is_some()),
             handle: pull.node_id,
@@ -88,19 +107,20 @@ impl From<Pull> for PullRequest {
 /// `GET /commits/{ref}/status`: the newest of each context.
 #[derive(Deserialize)]
 pub(super) struct Combined {
-    pub(super) statuses: Vec<Status>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) statuses: Vec<GitHubStatus>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Status {
+pub(super) struct GitHubStatus {
     context: String,
     state: String,
     description: Option<String>,
     target_url: Option<String>,
 }
 
-impl From<Status> for Check {
-    fn from(status: Status) -> Self {
+impl From<GitHubStatus> for Check {
+    fn from(status: GitHubStatus) -> Self {
         let state = match status.state.as_str() {
             "success" => CheckState::Success,
             "pending" => CheckState::Pending,
@@ -118,6 +138,7 @@ impl From<Status> for Check {
 /// `GET /commits/{ref}/check-runs`.
 #[derive(Deserialize)]
 pub(super) struct Runs {
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) check_runs: Vec<Run>,
 }
 

@@ -3,15 +3,17 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::http::Answer;
-use crate::model::{Check, CheckState, PullRequest, State};
+use crate::http::{Answer, or_default};
+use crate::model::{Check, CheckState, Mergeability, PullRequest, PullRequestState};
 
 #[derive(Deserialize)]
 pub(super) struct Wire {
     pub(super) iid: u64,
     pub(super) web_url: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) title: String,
     pub(super) description: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) state: String,
     pub(super) source_branch: String,
     pub(super) target_branch: String,
@@ -19,15 +21,48 @@ pub(super) struct Wire {
     pub(super) source_project_id: Option<u64>,
     pub(super) target_project_id: u64,
     pub(super) sha: Option<String>,
-    pub(super) merge_commit_sha: Option<String>,
-    pub(super) squash_commit_sha: Option<String>,
-    pub(super) merged_at: Option<Timestamp>,
-    #[serde(default)]
-    pub(super) labels: Vec<String>,
-    #[serde(default)]
+    merge_commit_sha: Option<String>,
+    squash_commit_sha: Option<String>,
+    merged_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) reviewers: Vec<User>,
+    /// Whether auto-merge is on, whatever it waits for.
     pub(super) merge_when_pipeline_succeeds: Option<bool>,
     pub(super) detailed_merge_status: Option<String>,
+    has_conflicts: Option<bool>,
+    /// Not in lists.
+    pub(super) head_pipeline: Option<Pipeline>,
+    pub(super) updated_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Pipeline {
+    pub(super) sha: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) status: String,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+    pub(super) created_at: Option<Timestamp>,
+}
+
+impl Pipeline {
+    /// Whether it ran on what the merge would give, or in a merge train. Source: "Merged results
+    /// pipelines".
+    pub(super) fn is_of_result(&self) -> bool {
+        self.reference.as_ref().is_some_and(|name| {
+            name.starts_with("refs/merge-requests/")
+                && (name.ends_with("/merge") || name.ends_with("/train"))
+        })
+    }
+}
+
+/// A push, as GitLab remembers it. Source: "Merge requests API", "Get merge request diff versions".
+#[derive(Deserialize)]
+pub(super) struct Version {
+    pub(super) head_commit_sha: Option<String>,
+    pub(super) created_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -38,20 +73,27 @@ pub(super) struct User {
 
 #[derive(Deserialize)]
 pub(super) struct Project {
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) merge_method: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) squash_option: String,
+    /// "Pipelines must succeed".
+    pub(super) only_allow_merge_if_pipeline_succeeds: Option<bool>,
+    pub(super) jobs_enabled: Option<bool>,
+    pub(super) builds_access_level: Option<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Status {
+pub(super) struct JobStatus {
     pub(super) id: u64,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
-    pub(super) status: String,
-    pub(super) description: Option<String>,
-    pub(super) target_url: Option<String>,
-    #[serde(default)]
-    pub(super) allow_failure: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    status: String,
+    description: Option<String>,
+    target_url: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    allow_failure: bool,
 }
 
 /// What is to be changed.
@@ -89,7 +131,7 @@ pub(super) struct NewStatus<'a> {
 impl From<Wire> for PullRequest {
     fn from(wire: Wire) -> Self {
         let state = match wire.state.as_str() {
-            "merged" => State::Merged {
+            "merged" => PullRequestState::Merged {
                 // Without a merge commit (fast-forward) the squashed commit, or else the head, is
                 // what the base has now.
                 commit: wire
@@ -98,9 +140,19 @@ impl From<Wire> for PullRequest {
                     .or_else(|| wire.sha.clone()),
                 at: wire.merged_at,
             },
-            "closed" => State::Closed,
+            "closed" => PullRequestState::Closed,
             // `locked` is the moment of merging.
-            _ => State::Open,
+            _ => PullRequestState::Open,
+        };
+        let mergeability = match wire.detailed_merge_status.as_deref() {
+            _ if state != PullRequestState::Open => Mergeability::Unknown,
+            Some("conflict" | "broken_status") => Mergeability::Conflicting,
+            _ if wire.has_conflicts == Some(true) => Mergeability::Conflicting,
+            Some("need_rebase") => Mergeability::Behind,
+            None | Some("unchecked" | "checking" | "preparing" | "approvals_syncing") => {
+                Mergeability::Unknown
+            }
+            Some(_) => Mergeability::Clean,
         };
         Self {
             number: wire.iid,
@@ -111,6 +163,7 @@ impl From<Wire> for PullRequest {
             head_commit: wire.sha,
             base: wire.target_branch,
             state,
+            mergeability,
             labels: wire.labels,
             auto_merge: wire.merge_when_pipeline_succeeds,
             handle: String::new(),
@@ -118,8 +171,8 @@ impl From<Wire> for PullRequest {
     }
 }
 
-impl From<Status> for Check {
-    fn from(status: Status) -> Self {
+impl From<JobStatus> for Check {
+    fn from(status: JobStatus) -> Self {
         let state = match status.status.as_str() {
             "success" | "skipped" => CheckState::Success,
             // A job whose result does not matter to its pipeline.
@@ -151,7 +204,7 @@ pub(super) fn reason(status: &str) -> &str {
         "conflict" | "broken_status" => "it conflicts with its base branch",
         "draft_status" => "it is a draft",
         "discussions_not_resolved" => "threads are not resolved",
-        "ci_must_pass" => "a pipeline must succeed, and there is none that did or will",
+        "ci_must_pass" => "a pipeline must succeed, and there is none that has or that runs",
         "not_approved" => "approvals are missing",
         "requested_changes" => "a reviewer asked for changes",
         "need_rebase" => "its branch must be rebased first",
@@ -248,7 +301,7 @@ mod tests {
         ] {
             let wire =
                 json!({"id": 1, "name": "ci", "status": status, "allow_failure": allow_failure});
-            let check = Check::from(serde_json::from_value::<Status>(wire).unwrap());
+            let check = Check::from(serde_json::from_value::<JobStatus>(wire).unwrap());
             assert_eq!(check.state, state, "{status}");
         }
     }
@@ -267,7 +320,7 @@ mod tests {
             let at = Some("2026-01-02T03:04:05.678Z".parse().unwrap());
             assert_eq!(
                 PullRequest::from(wire).state,
-                State::Merged { commit: Some(commit.to_owned()), at }
+                PullRequestState::Merged { commit: Some(commit.to_owned()), at }
             );
         }
     }

@@ -200,7 +200,7 @@ fn what_is_no_address_of_the_forge_is_refused_with_the_accepted_forms() {
         (Kind::BitbucketServer, "https://bb.example.com/KEY/repo.git"),
         (Kind::BitbucketServer, "https://bb.example.com/scm/repo.git"),
         (Kind::AzureDevOps, "https://dev.azure.com/org/project/repo"),
-        (Kind::AzureDevOps, "https://tfs.example.com/project/_git/repo"),
+        (Kind::AzureDevOps, "https://tfs.example.com/_git/repo"),
         (Kind::AzureDevOps, "git@ssh.dev.azure.com:v3/org/repo"),
         (Kind::Gitea, "https://codeberg.org/repo"),
     ] {

@@ -1,6 +1,6 @@
 //! Labels, reviewers and comments.
 
-use lockgate_forge::Fault;
+use lockgate_forge::ForgeFault;
 
 use super::{Client, HEAD, World, edit, names};
 
@@ -19,7 +19,7 @@ pub async fn labels_are_added_to_those_of_people_or_refused<W: World>(world: &W)
     } else {
         let error = client.forge.add_labels(1, &names(&["promotion"])).await.unwrap_err();
         assert!(
-            matches!(&error.fault, Fault::Unsupported(words) if words.contains("labels")),
+            matches!(&error.fault, ForgeFault::Unsupported(words) if words.contains("labels")),
             "{error}"
         );
         assert_eq!(client.told(), []);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
 use lockgate_core::secret::Sensitive;
 use lockgate_forge::{
-    Connection, Credentials, Edit, Fault, Forge, ForgeError, NewPullRequest, PullRequest,
+    Connection, Credentials, Edit, Forge, ForgeError, ForgeFault, NewPullRequest, PullRequest,
     Repository, Seen, connect,
 };
 
@@ -33,8 +33,8 @@ pub trait World {
     const HAS_TAGS: bool = false;
     /// Whether a pull request is shown with its handle again, or only who opens one is told.
     const SHOWS_HANDLES: bool = true;
-    /// Whether a merge is refused in other words for a wrong token than for a missing right.
-    const TELLS_TOKENS_FROM_RIGHTS: bool = true;
+    /// Whether a conflict shows within seconds.
+    const TELLS_CONFLICTS: bool = true;
     /// Two who can be asked for reviews.
     const PEOPLE: [&'static str; 2];
     /// What a token lacks that may only read, as far as every operation says the same.
@@ -65,6 +65,12 @@ pub trait World {
     fn tip(&self, branch: &str) -> Option<String>;
     fn merge(&self, number: u64);
     fn close(&self, number: u64);
+    /// Its author, an administrator or the forge's own people delete it.
+    fn delete(&self, number: u64);
+    /// Time passes, and what the forge does in the background is long done.
+    fn age(&self, _number: u64) {}
+    /// The forge, or somebody, switches auto-merge off.
+    fn disarm(&self, number: u64);
     /// Opens pull requests that could be taken for one from [`HEAD`] into `main`, above all from a
     /// fork's branch of this name.
     fn open_strangers(&self);
@@ -149,7 +155,7 @@ impl Client {
         let mut last = self.forge.set_auto_merge(pull, true, method).await;
         for _ in 0..300 {
             match &last {
-                Err(error) if matches!(error.fault, Fault::NotYet(_)) => {
+                Err(error) if matches!(error.fault, ForgeFault::NotYet(_)) => {
                     tokio::time::sleep(Duration::from_millis(100)).await
                 }
                 _ => break,
@@ -185,6 +191,7 @@ pub fn new(head: &str) -> NewPullRequest {
         body: "to **2**".to_owned(),
         head: head.to_owned(),
         base: "main".to_owned(),
+        pushed: Duration::ZERO,
     }
 }
 
@@ -206,12 +213,17 @@ macro_rules! test_all {
             pull_requests::merged_and_closed_are_told_apart_and_the_newest_is_found,
             pull_requests::equal_branches_are_nothing_to_merge,
             pull_requests::a_branch_that_does_not_exist_is_refused,
+            pull_requests::a_push_that_was_not_seen_yet_passes_for_some_minutes,
+            pull_requests::a_conflict_with_the_base_is_told,
+            pull_requests::one_that_was_deleted_is_told_from_one_that_cannot_be_seen,
+            pull_requests::texts_that_are_too_long_are_cut_before_they_are_refused,
             pull_requests::a_look_is_one_request_and_conditional_where_it_can_be,
             pull_requests::what_is_pushed_is_what_is_opened,
             asking::labels_are_added_to_those_of_people_or_refused,
             asking::reviewers_are_added_to_those_who_were_asked,
             asking::a_comment_is_added,
             merging::auto_merge_waits_and_can_be_taken_back,
+            merging::what_the_forge_has_switched_off_is_told_and_off_twice_is_as_once,
             checks::checks_are_the_newest_of_each_name_from_all_pages,
             refusals::a_wrong_token_is_refused,
             refusals::a_token_that_may_only_read_is_told_what_it_lacks,

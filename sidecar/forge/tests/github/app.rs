@@ -1,9 +1,10 @@
 //! A GitHub App in place of a token.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use lockgate_core::secret::Sensitive;
-use lockgate_forge::{Credentials, Fault, Repository};
+use lockgate_forge::{Credentials, ForgeFault, Repository};
 use octocrab::jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData as _};
 use serde_json::Value;
@@ -52,10 +53,25 @@ async fn an_installation_token_for_the_repository_alone_is_asked_for_once() {
 async fn git_is_given_the_token_that_requests_are_signed_with() {
     let setting = setting(3600);
     setting.create().await;
-    let token = setting.forge.git_token().await.unwrap().unwrap();
-    assert_eq!(token.bytes(), b"ghs_issued1");
+    let token = setting.forge.git_token(Duration::ZERO).await.unwrap().unwrap();
+    assert_eq!(token.secret.bytes(), b"ghs_issued1");
+    let left = token.expires_at.unwrap().duration_since(jiff::Timestamp::now()).as_secs();
+    assert!((3500..=3600).contains(&left), "{left}");
     assert_eq!(setting.told(), [("connect", 201), ("create", 201)]);
-    assert!(Setting::new().forge.git_token().await.unwrap().is_none());
+    assert!(Setting::new().forge.git_token(Duration::ZERO).await.unwrap().is_none());
+    setting.hold_to_contract();
+}
+
+#[tokio::test]
+async fn a_token_for_a_long_clone_lives_as_long_as_that_or_is_replaced() {
+    let setting = setting(1200);
+    setting.create().await;
+    for (minutes, expected) in [(1, "ghs_issued1"), (15, "ghs_issued1"), (25, "ghs_issued2")] {
+        let wanted = Duration::from_secs(minutes * 60);
+        let token = setting.forge.git_token(wanted).await.unwrap().unwrap();
+        assert_eq!(token.secret.bytes(), expected.as_bytes(), "{minutes}");
+        assert!(!format!("{token:?}").contains("ghs_"), "{token:?}");
+    }
     setting.hold_to_contract();
 }
 
@@ -100,7 +116,7 @@ async fn an_installation_that_does_not_exist_is_named() {
     let error = setting.forge.find_open(HEAD, "main").await.unwrap_err();
     assert_eq!(
         error.fault,
-        Fault::NotFound("installation 42 of the GitHub App 7".to_owned()),
+        ForgeFault::NotFound("installation 42 of the GitHub App 7".to_owned()),
         "{error}"
     );
     setting.hold_to_contract();
@@ -111,10 +127,7 @@ async fn a_limit_on_tokens_is_a_limit() {
     let setting = setting(3600);
     setting.fake.limit_next(403, Some(17));
     let error = setting.forge.find_open(HEAD, "main").await.unwrap_err();
-    assert_eq!(
-        (error.operation, error.retry_after()),
-        ("connect", Some(std::time::Duration::from_secs(17)))
-    );
+    assert_eq!((error.operation, error.retry_after()), ("connect", Some(Duration::from_secs(17))));
     setting.hold_to_contract();
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockgate_core::pipeline::Forge as Kind;
 use lockgate_core::secret::Sensitive;
-use lockgate_forge::{Connection, Fault, Repository, connect};
+use lockgate_forge::{Connection, ForgeFault, Repository, connect};
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 
@@ -29,7 +29,10 @@ async fn limits_say_when_to_come_again() {
     let mut waits = Vec::new();
     for _ in 0..5 {
         let error = setting.forge.find_open(HEAD, "main").await.unwrap_err();
-        assert!(matches!(error.fault, Fault::RateLimited { .. }) && error.is_passing(), "{error}");
+        assert!(
+            matches!(error.fault, ForgeFault::RateLimited { .. }) && error.is_passing(),
+            "{error}"
+        );
         waits.push(error.retry_after().unwrap().as_secs());
     }
     assert_eq!(waits[..3], [42, 43, 60]);
@@ -46,7 +49,7 @@ async fn a_limit_inside_a_graphql_answer_is_a_limit() {
         json!({"type": "RATE_LIMITED", "message": "API rate limit exceeded for user ID 1."});
     setting.fake.fail_next(200, &[("retry-after", "9")], json!({"data": null, "errors": [error]}));
     let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
-    assert_eq!(error.fault, Fault::RateLimited { retry_after: Some(Duration::from_secs(9)) });
+    assert_eq!(error.fault, ForgeFault::RateLimited { retry_after: Some(Duration::from_secs(9)) });
 }
 
 #[tokio::test]
@@ -58,19 +61,14 @@ async fn each_status_is_told_in_words_to_act_on() {
         (
             403,
             message("Repository was archived so is read-only."),
-            "token lacks pull request write: Repository was archived so is read-only.",
+            "the repository is archived and takes no changes: unarchive it",
             false,
         ),
-        (
-            404,
-            message("Not Found"),
-            "pull request 1 does not exist, or the token may not see it",
-            false,
-        ),
+        (404, message("Not Found"), "pull request 1 was deleted", false),
         (
             301,
             message("Moved Permanently"),
-            "refused: the forge redirects: correct the address",
+            "the repository has moved to http://127.0.0.1:1/elsewhere: put that address into the Pipeline",
             false,
         ),
         (
@@ -93,7 +91,11 @@ async fn each_status_is_told_in_words_to_act_on() {
         assert_eq!(error.to_string(), format!("update on 127.0.0.1/org/repo: {expected}"));
         assert_eq!(error.is_passing(), passing, "{error}");
     }
-    assert_eq!(setting.requests().len(), 7, "nothing is repeated, no redirect is followed");
+    assert_eq!(
+        setting.requests().len(),
+        7 + 2,
+        "nothing is repeated, no redirect is followed; a 404 is asked about"
+    );
 }
 
 #[tokio::test]
@@ -114,7 +116,7 @@ async fn a_status_takes_another_right_than_a_pull_request() {
     };
     let error = setting.forge.set_check(&setting.head(), &check).await.unwrap_err();
     assert!(
-        matches!(error.fault, Fault::PermissionDenied { right: "commit status write", .. }),
+        matches!(error.fault, ForgeFault::PermissionDenied { right: "commit status write", .. }),
         "{error}"
     );
     setting.hold_to_contract();
@@ -141,7 +143,7 @@ async fn the_connections_own_ca_is_trusted_and_no_other() {
     let error =
         client(&url, None, observed(token(TOKEN)).0).find_open(HEAD, "main").await.unwrap_err();
     assert!(
-        matches!(&error.fault, Fault::Unreachable(text) if text.contains("certificate")),
+        matches!(&error.fault, ForgeFault::Unreachable(text) if text.contains("certificate")),
         "{error}"
     );
     let trusting =

@@ -1,7 +1,7 @@
 //! Auto-merge, on and off.
 
 use lockgate_core::pipeline::MergeMethod;
-use lockgate_forge::{Fault, PullRequest, Seen, State};
+use lockgate_forge::{ForgeFault, PullRequest, PullRequestState, Seen};
 
 use super::{HEAD, REPOSITORY, Setting, TOKEN, client, commit, new, observed, token};
 
@@ -22,14 +22,14 @@ async fn what_waits_for_a_check_is_merged_by_github() {
     setting.forge.set_auto_merge(&pull, true, Some(MergeMethod::Squash)).await.unwrap();
     assert_eq!(setting.fake.pull(REPOSITORY, 1)["auto_merge"], "squash");
     let pull = setting.look().await;
-    assert_eq!((pull.auto_merge, &pull.state), (Some(true), &State::Open));
+    assert_eq!((pull.auto_merge, &pull.state), (Some(true), &PullRequestState::Open));
 
     let before = setting.requests().len();
     setting.forge.set_auto_merge(&pull, true, Some(MergeMethod::Squash)).await.unwrap();
     assert_eq!(setting.requests().len(), before, "it is on already");
 
     setting.fake.set_status(REPOSITORY, &setting.head(), "ci", "success");
-    assert!(matches!(setting.look().await.state, State::Merged { .. }));
+    assert!(matches!(setting.look().await.state, PullRequestState::Merged { .. }));
     assert_eq!(setting.requests()[1], "POST /api/graphql");
     setting.hold_to_contract();
 }
@@ -51,10 +51,10 @@ async fn what_nothing_holds_up_is_merged_at_once() {
     let setting = Setting::new();
     let pull = setting.create().await;
     setting.forge.set_auto_merge(&pull, true, Some(MergeMethod::Merge)).await.unwrap();
-    assert!(matches!(setting.look().await.state, State::Merged { .. }));
-    let merge = &setting.fake.requests()[2];
+    assert!(matches!(setting.look().await.state, PullRequestState::Merged { .. }));
+    let merge = &setting.fake.requests()[3];
     assert_eq!(merge.body, serde_json::json!({"sha": pull.head_commit, "merge_method": "merge"}));
-    assert_eq!(setting.told()[1..3], [("auto_merge", 200), ("auto_merge", 200)]);
+    assert_eq!(setting.told()[1..4], [("auto_merge", 200); 3], "refused, looked at, merged");
     setting.hold_to_contract();
 }
 
@@ -65,10 +65,10 @@ async fn what_somebody_pushed_meanwhile_is_not_merged() {
     commit(&setting.fake);
     let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
     assert!(
-        matches!(&error.fault, Fault::Conflict(text) if text.contains("Head branch was modified")),
+        matches!(&error.fault, ForgeFault::Conflict(text) if text.contains("Head branch was modified")),
         "{error}"
     );
-    assert_eq!(setting.look().await.state, State::Open);
+    assert_eq!(setting.look().await.state, PullRequestState::Open);
     setting.hold_to_contract();
 }
 
@@ -78,10 +78,10 @@ async fn checks_that_are_not_required_are_waited_for() {
     let pull = setting.create().await;
     setting.fake.set_status(REPOSITORY, &setting.head(), "ci", "pending");
     let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
-    assert!(matches!(error.fault, Fault::NotYet(_)) && error.is_passing(), "{error}");
+    assert!(matches!(error.fault, ForgeFault::NotYet(_)) && error.is_passing(), "{error}");
     setting.fake.set_status(REPOSITORY, &setting.head(), "ci", "success");
     setting.forge.set_auto_merge(&pull, true, None).await.unwrap();
-    assert!(matches!(setting.look().await.state, State::Merged { .. }));
+    assert!(matches!(setting.look().await.state, PullRequestState::Merged { .. }));
     setting.hold_to_contract();
 }
 
@@ -92,7 +92,7 @@ async fn a_repository_without_auto_merge_says_where_to_allow_it() {
     let pull = setting.create().await;
     let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
     assert!(
-        matches!(error.fault, Fault::Unsupported(_))
+        matches!(error.fault, ForgeFault::Unsupported(_))
             && error.to_string().contains("Allow auto-merge"),
         "{error}"
     );
@@ -122,6 +122,9 @@ async fn one_that_is_closed_is_refused_in_githubs_words() {
     let pull = setting.create().await;
     setting.fake.close(REPOSITORY, 1);
     let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
-    assert!(matches!(&error.fault, Fault::Invalid(text) if text.contains("is closed")), "{error}");
+    assert!(
+        matches!(&error.fault, ForgeFault::Invalid(text) if text.contains("is closed")),
+        "{error}"
+    );
     setting.hold_to_contract();
 }

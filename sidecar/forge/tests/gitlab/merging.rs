@@ -1,27 +1,27 @@
 //! Auto-merge, on and off.
 
 use lockgate_core::pipeline::MergeMethod;
-use lockgate_forge::{Fault, ForgeError, State};
+use lockgate_forge::{ForgeError, ForgeFault, PullRequestState};
 
 use super::{GIT, start};
 use crate::conformance::HEAD;
 
 #[tokio::test]
-async fn auto_merge_is_one_request_and_where_nothing_is_left_to_wait_for_a_merge() {
+async fn auto_merge_is_asked_for_and_where_nothing_is_left_to_wait_for_a_merge() {
     let (fake, client) = start();
     let forge = &client.forge;
     fake.set_pipeline(true);
     let pull = client.open(HEAD).await;
     client.told();
     forge.set_auto_merge(&pull, true, None).await.unwrap();
-    assert_eq!(client.told().len(), 1);
+    assert_eq!(client.told().len(), 3, "the project, its pipeline, and then it is asked for");
     let armed = forge.find_open(HEAD, "main").await.unwrap().unwrap();
     assert_eq!(armed.auto_merge, Some(true));
     forge.set_auto_merge(&armed, false, None).await.unwrap();
     assert_eq!(forge.find_open(HEAD, "main").await.unwrap().unwrap().auto_merge, Some(false));
     fake.set_pipeline(false);
     forge.set_auto_merge(&pull, true, None).await.unwrap();
-    assert!(matches!(client.look(1).await.state, State::Merged { .. }));
+    assert!(matches!(client.look(1).await.state, PullRequestState::Merged { .. }));
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn an_older_gitlab_waits_too() {
     let pull = client.open(HEAD).await;
     client.forge.set_auto_merge(&pull, true, None).await.unwrap();
     assert_eq!(fake.pull(1)["merge_when_pipeline_succeeds"], true);
-    assert_eq!(client.look(1).await.state, State::Open);
+    assert_eq!(client.look(1).await.state, PullRequestState::Open);
 }
 
 #[tokio::test]
@@ -60,7 +60,10 @@ async fn what_cannot_be_merged_is_explained() {
     fake.allow_merge(true);
     let other = fake.git().commit(GIT, HEAD, &[("a.yaml", "version: 9\n")], "not ours");
     let error = client.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
-    assert!(matches!(&error.fault, Fault::Conflict(words) if words.contains(&other)), "{error}");
+    assert!(
+        matches!(&error.fault, ForgeFault::Conflict(words) if words.contains(&other)),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -84,7 +87,7 @@ async fn a_merge_method_is_what_the_project_has_or_it_is_refused() {
         let outcome = client.forge.set_auto_merge(&pull, true, Some(method)).await;
         match outcome {
             Ok(()) => assert!(supported, "{settings:?} {method:?}"),
-            Err(ForgeError { fault: Fault::Unsupported(words), .. }) => {
+            Err(ForgeError { fault: ForgeFault::Unsupported(words), .. }) => {
                 assert!(
                     !supported && words.contains(settings.0) && words.contains(settings.1),
                     "{words}"

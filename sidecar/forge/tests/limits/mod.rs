@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lockgate_forge::Fault;
+use lockgate_forge::ForgeFault;
 
 use crate::conformance::{Client, HEAD, World};
 
@@ -15,8 +15,8 @@ pub async fn pass_and_say_when<W: World>(world: &W, fail_next: impl Fn(u16)) {
         fail_next(status);
         let error = client.forge.find_open(HEAD, "main").await.unwrap_err();
         let expected = match status {
-            429 => Fault::RateLimited { retry_after },
-            _ => Fault::Server { status, retry_after },
+            429 => ForgeFault::RateLimited { retry_after },
+            _ => ForgeFault::Server { status, retry_after },
         };
         assert_eq!(error.fault, expected);
         assert_eq!((error.is_passing(), error.retry_after()), (true, retry_after), "{error}");

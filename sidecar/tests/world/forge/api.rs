@@ -1,11 +1,14 @@
 //! What the sidecar asks of the forge: each request is counted, refused or held where a test wants
 //! it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use lockgate_core::pipeline::MergeMethod;
 use lockgate_core::secret::Sensitive;
 use lockgate_forge::{
-    Check, Edit, Fault, Forge, ForgeError, NewPullRequest, PullRequest, Seen, State,
+    Check, Edit, Forge, ForgeError, ForgeFault, GitToken, NewPullRequest, PullRequest,
+    PullRequestState, Seen,
 };
 
 use super::{Books, FakeForge, Pull, REPOSITORY};
@@ -14,7 +17,7 @@ impl FakeForge {
     async fn call<T>(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&mut Books) -> Result<T, Fault> + Send,
+        work: impl FnOnce(&mut Books) -> Result<T, ForgeFault> + Send,
     ) -> Result<T, ForgeError> {
         let stop = {
             let mut books = self.books();
@@ -50,7 +53,7 @@ impl FakeForge {
     }
 
     fn seen(&self, pull: &Pull, tells: bool) -> PullRequest {
-        let open = pull.seen.state == State::Open;
+        let open = pull.seen.state == PullRequestState::Open;
         let head_commit =
             if open { self.tip(&pull.seen.head) } else { pull.seen.head_commit.clone() };
         PullRequest {
@@ -61,12 +64,12 @@ impl FakeForge {
     }
 }
 
-fn find(books: &mut Books, number: u64) -> Result<&mut Pull, Fault> {
-    let missing = || Fault::NotFound(format!("pull request {number}"));
+fn find(books: &mut Books, number: u64) -> Result<&mut Pull, ForgeFault> {
+    let missing = || ForgeFault::NotFound(format!("pull request {number}"));
     let pull =
         books.pulls.iter_mut().find(|pull| pull.seen.number == number).ok_or_else(missing)?;
-    if pull.seen.state != State::Open {
-        return Err(Fault::Invalid("it is not open".to_owned()));
+    if pull.seen.state != PullRequestState::Open {
+        return Err(ForgeFault::Invalid("it is not open".to_owned()));
     }
     pull.version += 1;
     Ok(pull)
@@ -78,7 +81,7 @@ impl Forge for FakeForge {
         self.call("find", |books| {
             let found = books.pulls.iter().find(|pull| {
                 (pull.seen.head.as_str(), pull.seen.base.as_str(), &pull.seen.state)
-                    == (head, base, &State::Open)
+                    == (head, base, &PullRequestState::Open)
             });
             Ok(found.map(|pull| self.seen(pull, books.tells_auto_merge)))
         })
@@ -101,13 +104,13 @@ impl Forge for FakeForge {
             if books
                 .pulls
                 .iter()
-                .any(|pull| pull.seen.head == new.head && pull.seen.state == State::Open)
+                .any(|pull| pull.seen.head == new.head && pull.seen.state == PullRequestState::Open)
             {
-                return Err(Fault::Exists);
+                return Err(ForgeFault::Exists);
             }
             match self.host.is_ahead(REPOSITORY, &new.head, &new.base) {
-                None => Err(Fault::NotFound(format!("branch {}", new.head))),
-                Some(false) => Err(Fault::NothingToMerge),
+                None => Err(ForgeFault::NotFound(format!("branch {}", new.head))),
+                Some(false) => Err(ForgeFault::NothingToMerge),
                 Some(true) => {
                     let tells = books.tells_auto_merge;
                     Ok(self.seen(books.open(&new.head, &new.base, &new.title, &new.body), tells))
@@ -165,7 +168,7 @@ impl Forge for FakeForge {
 
     async fn look(&self, number: u64, tag: Option<&str>) -> Result<Seen, ForgeError> {
         self.call("look", |books| {
-            let missing = || Fault::NotFound(format!("pull request {number}"));
+            let missing = || ForgeFault::NotFound(format!("pull request {number}"));
             let pull =
                 books.pulls.iter().find(|pull| pull.seen.number == number).ok_or_else(missing)?;
             let current = books.tags.then(|| pull.version.to_string());
@@ -186,8 +189,8 @@ impl Forge for FakeForge {
     }
 
     /// As GitHub gives it to an App; the Secret's own password comes first.
-    async fn git_token(&self) -> Result<Option<Sensitive>, ForgeError> {
-        Ok(Some(Sensitive::new(super::TOKEN)))
+    async fn git_token(&self, _valid_for: Duration) -> Result<Option<GitToken>, ForgeError> {
+        Ok(Some(GitToken { secret: Sensitive::new(super::TOKEN), expires_at: None }))
     }
 
     async fn comment(&self, _number: u64, _text: &str) -> Result<(), ForgeError> {

@@ -41,7 +41,7 @@ pub(super) async fn serve(
     }
     let (query, headers) =
         (request.uri().query().unwrap_or_default().to_owned(), request.headers().clone());
-    let bytes = to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let bytes = to_bytes(request.into_body(), 8 << 20).await.unwrap();
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let failure = {
         let mut state = shared.state.lock().unwrap();
@@ -51,6 +51,10 @@ pub(super) async fn serve(
     };
     if let Some(status) = failure {
         return fail(status);
+    }
+    let reply = shared.state.lock().unwrap().replies.pop_front();
+    if let Some(reply) = reply {
+        return reply.into_response();
     }
     if !shared.admits(&headers) {
         return if method == Method::PATCH { fail(401) } else { fail(203) };
@@ -170,7 +174,18 @@ impl Shared {
 
     fn repository(&self, path: &str, rest: &[&str], asked: &Asked) -> Result<Value, Refusal> {
         let post = asked.method == Method::POST;
+        let is_disabled = self.state.lock().unwrap().is_disabled;
+        let name = path.rsplit('/').next().unwrap_or_default();
         match rest {
+            [] => Ok(
+                json!({"id": "3411ebc1-d5aa-464f-9615-0b527bc66719", "name": name, "isDisabled": is_disabled}),
+            ),
+            _ if is_disabled => {
+                let words = format!(
+                    "TF401019: The Git repository with name or identifier {name} does not exist or you do not have permissions for the operation you are attempting."
+                );
+                Err(refuse(StatusCode::NOT_FOUND, "GitRepositoryNotFoundException", &words))
+            }
             [first] if first.eq_ignore_ascii_case("pullrequests") => {
                 if post {
                     self.create(path, asked)

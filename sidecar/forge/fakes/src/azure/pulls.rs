@@ -19,7 +19,7 @@ pub(crate) struct Pull {
     description: String,
     status: &'static str,
     created_by: String,
-    auto_complete_set_by: Option<String>,
+    pub(super) auto_complete_set_by: Option<String>,
     pub(super) options: Value,
     labels: Vec<String>,
     reviewers: Vec<String>,
@@ -28,6 +28,7 @@ pub(crate) struct Pull {
     /// Heads, one for each push that was seen.
     iterations: Vec<String>,
     base_commit: String,
+    conflicts: bool,
     pub(super) is_from_fork: bool,
     merge_commit: Option<String>,
     closed: Option<Timestamp>,
@@ -58,6 +59,8 @@ impl Pull {
             self.iterations.push(tip);
         }
         self.base_commit = git.tip(&self.repository, &self.base).unwrap_or_default();
+        self.conflicts =
+            !self.is_from_fork && !git.can_merge(&self.repository, &self.head, &self.base);
     }
 
     pub(super) fn end(&mut self, status: &'static str, commit: Option<String>) {
@@ -78,7 +81,7 @@ impl Pull {
             "title": self.title,
             "sourceRefName": format!("refs/heads/{}", self.head),
             "targetRefName": format!("refs/heads/{}", self.base),
-            "mergeStatus": "succeeded",
+            "mergeStatus": if self.conflicts { "conflicts" } else { "succeeded" },
             "isDraft": false,
             "lastMergeSourceCommit": {"commitId": self.iterations.last()},
             "lastMergeTargetCommit": {"commitId": self.base_commit},
@@ -171,6 +174,9 @@ impl Shared {
         };
         let (head, base, title) =
             (branch("sourceRefName")?, branch("targetRefName")?, field("title")?);
+        if title.encode_utf16().count() > 400 {
+            return Err(invalid("title"));
+        }
         let description = description(&asked.body)?;
         self.may_contribute()?;
         let mut state = self.state.lock().unwrap();

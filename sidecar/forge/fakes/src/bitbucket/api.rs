@@ -70,6 +70,16 @@ impl Answers for State {
 impl State {
     fn repository(&mut self, call: &Call, repository: &str, rest: &[&str]) -> Reply {
         match (call.method.as_str(), rest) {
+            ("GET", []) => {
+                let (key, slug) = repository.split_once('/').unwrap();
+                let shown = json!({"slug": slug, "project": {"key": key.to_uppercase()}, "archived": self.archived});
+                Reply::new(200, shown)
+            }
+            ("POST" | "PUT" | "DELETE", _) if self.archived => error(
+                409,
+                "repository.RepositoryArchivedException",
+                "Archived repositories are read-only",
+            ),
             ("GET", ["settings", "auto-merge"]) => match self.auto_merge {
                 Some(enabled) => {
                     Reply::new(200, json!({"enabled": enabled, "restrictionState": "NONE"}))
@@ -97,6 +107,9 @@ impl State {
                         "pull.AutoMergeNotRequestedException",
                         "Auto-merge was not requested",
                     ),
+                    ("GET", ["auto-merge"]) if self.auto_merge.is_some() => {
+                        self.show_auto_merge(id)
+                    }
                     ("DELETE", ["auto-merge"]) if self.auto_merge.is_some() => self.cancel(id),
                     ("POST", ["comments"]) => self.comment(call, id),
                     _ => Reply::new(404, Value::Null),
@@ -134,6 +147,9 @@ impl State {
         let Some(title) = call.text("title").filter(|title| !title.trim().is_empty()) else {
             return error(400, "", "Please enter a non-empty value for title");
         };
+        if title.encode_utf16().count() > 255 {
+            return error(400, "", "Please enter a title of 255 characters or less");
+        }
         let reference = |name: &str| {
             let value = &call.body[name];
             let key = value["repository"]["project"]["key"].as_str()?;
@@ -294,6 +310,19 @@ impl State {
         }
         pull.auto_merge = None;
         Reply::new(204, Value::Null)
+    }
+
+    fn show_auto_merge(&mut self, id: u64) -> Reply {
+        match &self.pull(id).auto_merge {
+            Some(asked) => {
+                Reply::new(200, json!({"createdDate": 1, "autoMerge": asked["autoMerge"]}))
+            }
+            None => error(
+                404,
+                "pull.AutoMergeNotRequestedException",
+                "Auto-merge was not requested for this pull request",
+            ),
+        }
     }
 
     fn comment(&mut self, call: &Call, id: u64) -> Reply {

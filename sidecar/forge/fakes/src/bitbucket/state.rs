@@ -22,6 +22,7 @@ pub struct State {
     pub(super) page: usize,
     /// Whether the server knows auto-merge, and whether the repositories have it on.
     pub(super) auto_merge: Option<bool>,
+    pub(super) archived: bool,
 }
 
 pub(super) struct Pull {
@@ -56,6 +57,7 @@ impl State {
             vetoed: false,
             page: 1000,
             auto_merge: Some(true),
+            archived: false,
         }
     }
 
@@ -75,7 +77,7 @@ impl State {
         description: &str,
         reviewers: &[String],
     ) -> u64 {
-        let id = self.pulls.len() as u64 + 1;
+        let id = self.pulls.last().map_or(1, |pull| pull.id + 1);
         self.pulls.push(Pull {
             id,
             version: 0,
@@ -125,6 +127,12 @@ impl State {
         });
         if let Some(closed) = pull.closed {
             shown["closedDate"] = closed.into();
+        }
+        if pull.state == "OPEN" && pull.from == pull.to {
+            let path = format!("scm/{}.git", pull.to);
+            let is_clean = self.host.can_merge(&path, &pull.head, &pull.base);
+            let outcome = if is_clean { "CLEAN" } else { "CONFLICTED" };
+            shown["properties"] = json!({"mergeResult": {"outcome": outcome, "current": true}});
         }
         if let Some(commit) = &pull.merge_commit {
             shown["properties"] =

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::git_host::{basic_password, percent_decode};
 use crate::gitea::World;
 use crate::gitea::state::{Account, Pull, Status};
+use crate::interface::Reply;
 use crate::server::Recorded;
 
 pub(super) async fn serve(Shared(world): Shared<World>, request: Request<Body>) -> Response {
@@ -33,6 +34,10 @@ pub(super) async fn serve(Shared(world): Shared<World>, request: Request<Body>) 
     };
     if latency > Duration::ZERO {
         tokio::time::sleep(latency).await;
+    }
+    let reply = world.state().replies.pop_front();
+    if let Some(reply) = reply {
+        return reply.into_response();
     }
     if let Some(status) = failure.and_then(|status| StatusCode::from_u16(status).ok()) {
         let mut reply = refused(status, "a failure that was asked for");
@@ -62,6 +67,9 @@ pub(super) async fn serve(Shared(world): Shared<World>, request: Request<Body>) 
     if !world.git.repository(&format!("{path}.git")).is_dir() {
         return not_found("not found");
     }
+    if let Some(refusal) = refusal(&world, &path, parts.method == "GET", rest) {
+        return refusal;
+    }
     let call = Call { world: &world, account: &account, owner, path: &path, uri: &parts.uri };
     let body = serde_json::from_slice(&content).unwrap_or(Value::Null);
     call.route(parts.method.as_str(), rest, &body)
@@ -84,6 +92,9 @@ impl Call<'_> {
                 StatusCode::OK,
                 &self.world.state().repository(self.path).settings(self.path),
             ),
+            ("GET", ["branches", branch @ ..]) => self.branch(&branch.join("/")),
+            ("GET", ["git", "refs", "pull", number, "head"]) => self.pull_ref(number),
+            ("GET", ["issues", number, "timeline"]) => self.timeline(number),
             ("GET", ["pulls"]) => self.list(),
             ("POST", ["pulls"]) => self.create(body),
             ("GET", ["compare", range @ ..]) => self.compare(&range.join("/")),
@@ -122,9 +133,37 @@ impl Call<'_> {
         if self.query("sort").as_deref() != Some("oldest") {
             shown.reverse();
         }
+        if held.forgejo {
+            shown.insert(0, Value::Null);
+        }
         let most = held.page;
         let (page, total) = self.page(shown, most);
         ([("x-total-count", total)], answer(StatusCode::OK, &Value::Array(page))).into_response()
+    }
+
+    fn branch(&self, branch: &str) -> Response {
+        match self.world.git.tip(&format!("{}.git", self.path), branch) {
+            Some(tip) => answer(StatusCode::OK, &json!({"name": branch, "commit": {"id": tip}})),
+            None => not_found("branch does not exist"),
+        }
+    }
+
+    /// What a pull request's head was when it ended, or is.
+    fn pull_ref(&self, number: &str) -> Response {
+        let mut state = self.world.state();
+        let Some(pull) = self.pull(number, &mut state) else { return not_found("not found") };
+        let name = format!("refs/pull/{number}/head");
+        let object = json!({"type": "commit", "sha": pull.head_sha});
+        answer(StatusCode::OK, &json!({"ref": name, "object": object}))
+    }
+
+    fn timeline(&self, number: &str) -> Response {
+        let mut state = self.world.state();
+        let most = state.page;
+        let Some(pull) = self.pull(number, &mut state) else { return not_found("not found") };
+        let events = pull.events.iter().map(|kind| json!({"type": kind})).collect();
+        let (page, _) = self.page(events, most);
+        answer(StatusCode::OK, &Value::Array(page))
     }
 
     fn find(&self, base: &str, head: &str) -> Response {
@@ -243,6 +282,7 @@ impl Call<'_> {
             }
             if let Some(pull) = self.pull(number, &mut self.world.state()) {
                 pull.scheduled = Some(style);
+                pull.events.push("pull_scheduled_merge");
             }
             self.world.settle(self.path);
             return StatusCode::CREATED.into_response();
@@ -257,12 +297,13 @@ impl Call<'_> {
     }
 
     fn cancel(&self, number: &str) -> Response {
-        let taken =
-            self.pull(number, &mut self.world.state()).and_then(|pull| pull.scheduled.take());
-        if taken.is_some() {
-            StatusCode::NO_CONTENT.into_response()
-        } else {
-            not_found("not found")
+        let mut state = self.world.state();
+        match self.pull(number, &mut state).filter(|pull| pull.scheduled.is_some()) {
+            Some(pull) => {
+                pull.cancel();
+                StatusCode::NO_CONTENT.into_response()
+            }
+            None => not_found("not found"),
         }
     }
 
@@ -414,6 +455,25 @@ impl Call<'_> {
             .map(|(_, value)| percent_decode(&value.replace('+', " ")))
             .next()
     }
+}
+
+/// What the settings of a repository forbid. Sources: go-gitea/gitea#27149 (423),
+/// `routers/api/v1/api.go` (`mustAllowPulls`: 404).
+fn refusal(world: &World, path: &str, reads: bool, rest: &[&str]) -> Option<Response> {
+    let mut state = world.state();
+    let root = state.root.clone();
+    let repository = state.repository(path);
+    if let Some(to) = &repository.moved_to {
+        let below = rest.iter().map(|segment| format!("/{segment}")).collect::<String>();
+        let to = format!("{root}/api/v1/repos/{to}{below}");
+        let text = "";
+        return Some(Reply::text(307, &[("location", to.as_str())], text).into_response());
+    }
+    if repository.is("archived", true) && !reads {
+        return Some(refused(StatusCode::LOCKED, &format!("{path} is archived")));
+    }
+    let is_off = repository.is("has_pull_requests", false) && rest.first() == Some(&"pulls");
+    is_off.then(|| not_found("not found"))
 }
 
 fn account(world: &World, headers: &HeaderMap) -> Option<Account> {

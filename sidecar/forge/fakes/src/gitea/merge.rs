@@ -19,7 +19,7 @@ impl World {
     ) -> u64 {
         let mut state = self.state();
         let repository = state.repository(path);
-        let number = repository.pulls.len() as u64 + 1;
+        let number = repository.pulls.last().map_or(1, |pull| pull.number + 1);
         repository.pulls.push(Pull::new(number, poster, title, body, head, base, fork));
         drop(state);
         self.refresh(path);
@@ -28,14 +28,22 @@ impl World {
 
     /// Brings the commits of all open pull requests up to date.
     pub(super) fn refresh(&self, path: &str) {
-        let tips = self.git.tips(&format!("{path}.git"));
-        for pull in self.state().repository(path).pulls.iter_mut().filter(|pull| !pull.closed) {
-            if pull.fork {
-                pull.head_sha = "f".repeat(40);
-            } else if let Some(tip) = tips.get(&pull.head) {
-                pull.head_sha.clone_from(tip);
+        let git = format!("{path}.git");
+        let tips = self.git.tips(&git);
+        let mut state = self.state();
+        let forgejo = state.forgejo;
+        for pull in &mut state.repository(path).pulls {
+            let tip = tips.get(&pull.head).filter(|_| !pull.fork);
+            if !pull.closed {
+                if pull.fork {
+                    pull.head_sha = "f".repeat(40);
+                } else if let Some(tip) = tip {
+                    pull.head_sha.clone_from(tip);
+                }
+                pull.base_sha = tips.get(&pull.base).cloned().unwrap_or_default();
+                pull.look_for_conflicts(&self.git, &git);
             }
-            pull.base_sha = tips.get(&pull.base).cloned().unwrap_or_default();
+            pull.shown_sha = tip.filter(|_| forgejo).unwrap_or(&pull.head_sha).clone();
         }
     }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::GitHost;
 use crate::gitea::Rights;
+use crate::interface::Reply;
 use crate::server::Recorded;
 
 pub(super) struct State {
@@ -22,6 +24,8 @@ pub(super) struct State {
     /// Entries of a page at most.
     pub(super) page: usize,
     pub(super) failures: VecDeque<u16>,
+    pub(super) replies: VecDeque<Reply>,
+    pub(super) forgejo: bool,
 }
 
 #[derive(Clone)]
@@ -40,6 +44,8 @@ pub(super) struct Repository {
     pub(super) required: Vec<(String, String)>,
     /// All that were ever set, with their commits.
     pub(super) statuses: Vec<(String, Status)>,
+    pub(super) flags: Vec<(&'static str, bool)>,
+    pub(super) moved_to: Option<String>,
 }
 
 #[derive(Clone)]
@@ -51,7 +57,10 @@ pub(super) struct Pull {
     pub(super) head: String,
     pub(super) base: String,
     pub(super) fork: bool,
+    /// What it was when it ended, or is.
     pub(super) head_sha: String,
+    /// What the interface shows of it.
+    pub(super) shown_sha: String,
     pub(super) base_sha: String,
     /// The branch is gone.
     pub(super) headless: bool,
@@ -62,6 +71,10 @@ pub(super) struct Pull {
     pub(super) comments: Vec<String>,
     /// The style of a scheduled merge.
     pub(super) scheduled: Option<String>,
+    /// Kinds of the events of its timeline.
+    pub(super) events: Vec<&'static str>,
+    conflicts: bool,
+    pub(super) aged: bool,
     opened: (Instant, Timestamp),
 }
 
@@ -86,6 +99,8 @@ impl State {
             latency: Duration::ZERO,
             page: 50,
             failures: VecDeque::new(),
+            replies: VecDeque::new(),
+            forgejo: false,
         }
     }
 
@@ -99,6 +114,8 @@ impl State {
             labels: Vec::new(),
             required: Vec::new(),
             statuses: Vec::new(),
+            flags: Vec::new(),
+            moved_to: None,
         })
     }
 
@@ -135,15 +152,25 @@ impl Repository {
         self.required.iter().all(|(branch, context)| *branch != pull.base || succeeded(context))
     }
 
+    pub(super) fn is(&self, setting: &str, value: bool) -> bool {
+        self.flags.contains(&(setting, value))
+    }
+
     pub(super) fn settings(&self, path: &str) -> Value {
-        json!({
+        let mut shown = json!({
+            "archived": false,
+            "has_pull_requests": true,
             "id": self.id,
             "full_name": path,
             "default_merge_style": "merge",
             "allow_merge_commits": true,
             "allow_rebase": true,
             "allow_squash_merge": self.squash,
-        })
+        });
+        for (name, value) in &self.flags {
+            shown[*name] = (*value).into();
+        }
+        shown
     }
 
     pub(super) fn show(&self, root: &str, path: &str, pull: &Pull) -> Value {
@@ -167,7 +194,7 @@ impl Repository {
             "body": pull.body,
             "labels": labels,
             "state": if pull.closed { "closed" } else { "open" },
-            "mergeable": !pull.closed && pull.is_checked(),
+            "mergeable": !pull.closed && !pull.conflicts && pull.is_checked(),
             "merged": pull.merged.is_some(),
             "merged_at": at.map(|at| at.to_string()),
             "merge_commit_sha": commit,
@@ -177,11 +204,12 @@ impl Repository {
             "head": {
                 "label": pull.head,
                 "ref": reference,
-                "sha": pull.head_sha,
+                "sha": pull.shown_sha,
                 "repo_id": if pull.fork { self.id + FORKS } else { self.id },
                 "repo": settings,
             },
             "created_at": pull.opened.1.to_string(),
+            "updated_at": if pull.aged { "2026-01-02T03:04:05Z".to_owned() } else { pull.opened.1.to_string() },
         })
     }
 }
@@ -205,6 +233,7 @@ impl Pull {
             base: base.to_owned(),
             fork,
             head_sha: String::new(),
+            shown_sha: String::new(),
             base_sha: String::new(),
             headless: false,
             closed: false,
@@ -213,6 +242,9 @@ impl Pull {
             reviewers: Vec::new(),
             comments: Vec::new(),
             scheduled: None,
+            events: Vec::new(),
+            conflicts: false,
+            aged: false,
             opened: (Instant::now(), Timestamp::now()),
         }
     }
@@ -220,6 +252,16 @@ impl Pull {
     /// Whether the fake has looked for conflicts.
     pub(super) fn is_checked(&self) -> bool {
         self.opened.0.elapsed() >= CHECKING
+    }
+
+    pub(super) fn cancel(&mut self) {
+        if self.scheduled.take().is_some() {
+            self.events.push("pull_cancel_scheduled_merge");
+        }
+    }
+
+    pub(super) fn look_for_conflicts(&mut self, git: &GitHost, path: &str) {
+        self.conflicts = !self.fork && !git.can_merge(path, &self.head, &self.base);
     }
 
     pub(super) fn close(&mut self) {

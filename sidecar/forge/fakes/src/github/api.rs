@@ -32,6 +32,8 @@ pub(super) fn router(shared: Shared) -> Router {
 
 fn rest() -> Router<Shared> {
     Router::new()
+        .route("/repos/{owner}/{name}", get(repository))
+        .route("/repositories/{id}", get(by_id))
         .route("/repos/{owner}/{name}/pulls", get(list).post(create))
         .route("/repos/{owner}/{name}/pulls/{number}", get(look).patch(update))
         .route("/repos/{owner}/{name}/pulls/{number}/merge", put(merge))
@@ -49,12 +51,7 @@ async fn guard(Here(shared): Here<Shared>, request: Request, next: Next) -> Resp
     {
         let mut state = shared.lock();
         if let Some(failure) = state.failures.pop_front() {
-            let mut response =
-                (StatusCode::from_u16(failure.status).unwrap(), Json(failure.body)).into_response();
-            for (name, value) in failure.headers {
-                response.headers_mut().insert(name, value.parse().unwrap());
-            }
-            return response;
+            return failure.into_response();
         }
         let value = request
             .headers()
@@ -80,8 +77,30 @@ async fn guard(Here(shared): Here<Shared>, request: Request, next: Next) -> Resp
                 .into_response();
         }
         state.refresh(&shared.git);
+        if let Some(reply) = state.refusal(request.method() == Method::GET, request.uri().path()) {
+            return reply.into_response();
+        }
     }
     next.run(request).await
+}
+
+async fn repository(
+    Here(shared): Here<Shared>,
+    Path((owner, name)): Path<(String, String)>,
+) -> Response {
+    let mut state = shared.lock();
+    let url = state.url.clone();
+    let Some(repo) = state.repository(&format!("{owner}/{name}")) else { return not_found() };
+    Json(shapes::full_repository(&url, repo)).into_response()
+}
+
+/// The first that was renamed: a test has but one.
+async fn by_id(Here(shared): Here<Shared>, Path(_id): Path<u64>) -> Response {
+    let state = shared.lock();
+    let Some(name) = state.repositories.iter().find_map(|repo| repo.moved_to.clone()) else {
+        return not_found();
+    };
+    Json(shapes::repository(&state.url, &name)).into_response()
 }
 
 async fn list(
@@ -158,7 +177,7 @@ async fn create(
     let mut pull = Pull::new(repo.next_number(), &head, &base, &text("title"), &text("body"));
     pull.head_repository.clone_from(&repo.name);
     pull.head_commit = shared.git.tip(&git, &head).unwrap();
-    let answer = shapes::pull(&url, repo, &pull);
+    let answer = shapes::pull(&url, repo, &pull, true);
     repo.pulls.push(pull);
     (StatusCode::CREATED, Json(answer)).into_response()
 }
@@ -171,7 +190,7 @@ async fn look(
     let mut state = shared.lock();
     let url = state.url.clone();
     let Some((repo, pull)) = one(&mut state, &owner, &name, number) else { return not_found() };
-    let answer = shapes::pull(&url, repo, pull);
+    let answer = shapes::pull(&url, repo, pull, shared.is_clean(repo, pull));
     let mut hasher = DefaultHasher::new();
     answer.to_string().hash(&mut hasher);
     let tag = format!("W/\"{:016x}\"", hasher.finish());
@@ -196,7 +215,7 @@ async fn update(
     }
     pull.changes += 1;
     let (repo, pull) = one(&mut state, &owner, &name, number).unwrap();
-    Json(shapes::pull(&url, repo, pull)).into_response()
+    Json(shapes::pull(&url, repo, pull, shared.is_clean(repo, pull))).into_response()
 }
 
 async fn merge(
@@ -214,6 +233,10 @@ async fn merge(
     if repo.mergeable(&pull.head_commit) == Mergeable::Blocked {
         let text = format!("Required status check \"{}\" is expected.", repo.required[0]);
         return (StatusCode::METHOD_NOT_ALLOWED, Json(message(&text))).into_response();
+    }
+    if repo.queue.is_some() {
+        let text = "Changes must be made through the merge queue";
+        return (StatusCode::METHOD_NOT_ALLOWED, Json(message(text))).into_response();
     }
     match state.merge(&shared.git, &repository, number) {
         Some(sha) => {
@@ -361,9 +384,13 @@ async fn graphql(Here(shared): Here<Shared>, Json(body): Json<Value>) -> Respons
         body["variables"]["id"].as_str().unwrap_or_default(),
         body["variables"]["method"].as_str(),
     );
-    let field = ["enablePullRequestAutoMerge", "disablePullRequestAutoMerge"]
-        .into_iter()
-        .find(|field| query.contains(field));
+    let fields = [
+        "enablePullRequestAutoMerge",
+        "disablePullRequestAutoMerge",
+        "enqueuePullRequest",
+        "dequeuePullRequest",
+    ];
+    let field = fields.into_iter().find(|field| query.contains(field));
     let refused = |kind: &str, text: &str| {
         let error = json!({"type": kind, "path": [field], "locations": [{"line": 1, "column": 1}], "message": text});
         Json(json!({"data": {field.unwrap_or("none"): null}, "errors": [error]})).into_response()
@@ -378,6 +405,23 @@ async fn graphql(Here(shared): Here<Shared>, Json(body): Json<Value>) -> Respons
             &format!("Could not resolve to a node with the global id of '{id}'"),
         );
     };
+    if let Some(field @ ("enqueuePullRequest" | "dequeuePullRequest")) = field {
+        let number = repo.pulls[at].number;
+        let Some(queue) = &mut repo.queue else {
+            return refused("UNPROCESSABLE", "The base branch does not have a merge queue");
+        };
+        let is_queued = queue.contains(&number);
+        match (field, is_queued) {
+            ("enqueuePullRequest", false) => queue.push(number),
+            ("enqueuePullRequest", true) => {
+                return refused("UNPROCESSABLE", "Pull request is already in the queue");
+            }
+            (_, true) => queue.retain(|other| *other != number),
+            (_, false) => return refused("UNPROCESSABLE", "Pull request is not in the queue"),
+        }
+        return Json(json!({"data": {field: {"mergeQueueEntry": {"id": "MQE_1"}}}}))
+            .into_response();
+    }
     let mergeable = repo.mergeable(&repo.pulls[at].head_commit);
     let (allowed, pull) = (repo.auto_merge_allowed, &mut repo.pulls[at]);
     match (field, pull.life == Life::Open, mergeable) {

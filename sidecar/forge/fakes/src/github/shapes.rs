@@ -40,6 +40,20 @@ pub(super) fn repository(url: &str, full_name: &str) -> Value {
     repository
 }
 
+/// What a request for one repository has more than a pull request's.
+pub(super) fn full_repository(url: &str, repo: &Repo) -> Value {
+    let mut whole = repository(url, &repo.name);
+    for name in ["network_count", "subscribers_count"] {
+        whole[name] = 0.into();
+    }
+    whole["has_discussions"] = false.into();
+    whole["has_pull_requests"] = true.into();
+    for (name, value) in &repo.settings {
+        whole[*name] = (*value).into();
+    }
+    whole
+}
+
 /// Like [`repository`], without what only a whole one has.
 fn minimal_repository(url: &str, full_name: &str) -> Value {
     let whole = repository(url, full_name);
@@ -85,7 +99,7 @@ pub(super) fn pull_simple(url: &str, repo: &Repo, pull: &Pull) -> Value {
         "statuses_url": statuses, "state": state, "locked": false, "title": pull.title, "body": pull.body,
         "user": user(url, "lockgate"), "labels": labels, "milestone": null, "assignee": null, "assignees": [],
         "requested_reviewers": pull.reviewers.iter().map(|login| user(url, login)).collect::<Vec<_>>(), "requested_teams": [],
-        "created_at": TIME, "updated_at": format!("2026-01-02T03:{:02}:05Z", pull.changes % 60), "closed_at": closed_at,
+        "created_at": TIME, "updated_at": updated_at(pull), "closed_at": closed_at,
         "merged_at": merged_at, "merge_commit_sha": commit, "author_association": "MEMBER", "auto_merge": auto_merge,
         "draft": false, "head": side(&pull.head_repository, &pull.head, &pull.head_commit),
         "base": side(&repo.name, &pull.base, &"b".repeat(40)),
@@ -93,17 +107,26 @@ pub(super) fn pull_simple(url: &str, repo: &Repo, pull: &Pull) -> Value {
     })
 }
 
-/// What a request for one pull request has more than a list.
-pub(super) fn pull(url: &str, repo: &Repo, pull: &Pull) -> Value {
+fn updated_at(pull: &Pull) -> String {
+    if pull.touched {
+        return jiff::Timestamp::now().to_string();
+    }
+    format!("2026-01-02T03:{:02}:05Z", pull.changes % 60)
+}
+
+/// What a request for one pull request has more than a list; `is_clean` is whether its branches do
+/// not conflict.
+pub(super) fn pull(url: &str, repo: &Repo, pull: &Pull, is_clean: bool) -> Value {
     let mut whole = pull_simple(url, repo, pull);
     let merged = matches!(pull.life, Life::Merged(_));
     let mergeable = match repo.mergeable(&pull.head_commit) {
+        _ if !is_clean => "dirty",
         Mergeable::Clean => "clean",
         Mergeable::Unstable => "unstable",
         Mergeable::Blocked => "blocked",
     };
     let more = json!({
-        "merged": merged, "mergeable": !merged, "rebaseable": !merged, "mergeable_state": mergeable,
+        "merged": merged, "mergeable": is_clean && !merged, "rebaseable": !merged, "mergeable_state": mergeable,
         "merged_by": merged.then(|| user(url, "someone")), "comments": 0, "review_comments": 0, "maintainer_can_modify": false,
         "commits": 1, "additions": 1, "deletions": 1, "changed_files": 1,
     });

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use crate::GitHost;
+use crate::interface::Reply;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -12,16 +13,10 @@ pub(super) struct State {
     /// Good tokens; the first is the person's.
     pub(super) tokens: Vec<String>,
     pub(super) repositories: Vec<Repo>,
-    pub(super) failures: VecDeque<Failure>,
+    pub(super) failures: VecDeque<Reply>,
     pub(super) page_cap: Option<usize>,
     pub(super) read_only: bool,
     pub(super) app: Option<App>,
-}
-
-pub(super) struct Failure {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Value,
 }
 
 pub(super) struct App {
@@ -40,6 +35,11 @@ pub(super) struct Repo {
     pub(super) runs: Vec<(String, String, Option<String>)>,
     pub(super) required: Vec<String>,
     pub(super) auto_merge_allowed: bool,
+    pub(super) settings: Vec<(&'static str, bool)>,
+    /// Its present name, if it was renamed.
+    pub(super) moved_to: Option<String>,
+    /// Numbers of those in the merge queue, where there is one.
+    pub(super) queue: Option<Vec<u64>>,
 }
 
 pub(super) struct Pull {
@@ -60,6 +60,8 @@ pub(super) struct Pull {
     pub(super) auto_merge: Option<String>,
     /// Counts changes, for `updated_at`.
     pub(super) changes: u64,
+    /// It was changed just now.
+    pub(super) touched: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -80,11 +82,25 @@ pub(super) enum Mergeable {
 impl Repo {
     pub(super) fn new(name: &str) -> Self {
         let (pulls, statuses, runs, required) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { name: name.to_owned(), pulls, statuses, runs, required, auto_merge_allowed: true }
+        Self {
+            name: name.to_owned(),
+            pulls,
+            statuses,
+            runs,
+            required,
+            auto_merge_allowed: true,
+            settings: Vec::new(),
+            moved_to: None,
+            queue: None,
+        }
     }
 
     pub(super) fn next_number(&self) -> u64 {
-        self.pulls.len() as u64 + 1
+        self.pulls.last().map_or(1, |pull| pull.number + 1)
+    }
+
+    pub(super) fn is(&self, setting: &str) -> bool {
+        self.settings.iter().rev().any(|(name, value)| *name == setting && *value)
     }
 
     pub(super) fn owner(&self) -> &str {
@@ -136,6 +152,7 @@ impl Pull {
             comments: Vec::new(),
             auto_merge: None,
             changes: 0,
+            touched: false,
         }
     }
 
@@ -152,6 +169,30 @@ impl State {
 
     pub(super) fn pull(&mut self, repository: &str, number: u64) -> Option<&mut Pull> {
         self.repository(repository)?.pulls.iter_mut().find(|pull| pull.number == number)
+    }
+
+    /// What a repository's settings forbid. Sources: "Archiving repositories", "Disabling pull
+    /// requests", "Transferring a repository" (redirects).
+    pub(super) fn refusal(&mut self, reads: bool, path: &str) -> Option<Reply> {
+        let rest = path.split_once("/repos/")?.1;
+        let mut segments = rest.split('/');
+        let name = format!("{}/{}", segments.next()?, segments.next()?);
+        let is_about_pulls = segments.next() == Some("pulls");
+        let url = self.url.clone();
+        let repo = self.repository(&name)?;
+        if repo.moved_to.is_some() {
+            let to = format!("{url}/api/v3/repositories/17");
+            let status = if reads { 301 } else { 307 };
+            let text = r#"{"message": "Moved Permanently", "documentation_url": "x"}"#;
+            return Some(Reply::text(status, &[("location", &to)], text));
+        }
+        if repo.is("archived") && !reads {
+            let text = r#"{"message": "Repository was archived so is read-only.", "documentation_url": "x"}"#;
+            return Some(Reply::text(403, &[], text));
+        }
+        let is_off = repo.settings.contains(&("has_pull_requests", false));
+        let text = r#"{"message": "Not Found", "documentation_url": "x"}"#;
+        (is_off && is_about_pulls).then(|| Reply::text(404, &[], text))
     }
 
     /// Reads from git where the heads of open pull requests are.

@@ -38,6 +38,9 @@ impl Answers for State {
         let reply = match path.as_slice() {
             ["users"] => self.find_users(call),
             ["projects", project, rest @ ..] => {
+                if let Some(moved) = self.moved(call, project) {
+                    return moved;
+                }
                 let by_id = project
                     .parse::<usize>()
                     .ok()
@@ -63,6 +66,32 @@ impl Answers for State {
 }
 
 impl State {
+    /// Source: `lib/api/helpers.rb`, `find_project!`; VirtusLab/git-machete#1212.
+    fn moved(&self, call: &Call, project: &str) -> Option<Reply> {
+        let path = self.moved_to.as_ref()?;
+        if project == "1000" {
+            let mut shown = self.show_project(path);
+            shown["web_url"] = format!("{}/{path}", self.root).into();
+            return Some(Reply::new(200, shown));
+        }
+        if call.method != "GET" {
+            let text = "Non GET methods are not allowed for moved projects";
+            return Some(Reply::new(405, json!({"message": text})));
+        }
+        let to = format!("{}/api/v4/projects/1000", self.root);
+        Some(Reply::new(301, json!({"message": "301 Moved"})).with("location", to))
+    }
+
+    fn show_project(&self, project: &str) -> Value {
+        let id = self.projects.iter().position(|path| path == project).unwrap_or_default();
+        let mut shown = json!({"id": id + 1000, "path_with_namespace": project, "merge_method": self.merge_method,
+            "squash_option": self.squash_option, "only_allow_merge_if_pipeline_succeeds": false, "jobs_enabled": true});
+        for (name, value) in self.settings.as_object().into_iter().flatten() {
+            shown[name] = value.clone();
+        }
+        shown
+    }
+
     fn find_users(&self, call: &Call) -> Reply {
         let wanted = call.query("username").unwrap_or_default();
         let found: Vec<Value> = (1..)
@@ -75,10 +104,16 @@ impl State {
 
     fn project(&mut self, call: &Call, project: &str, rest: &[&str]) -> Reply {
         match (call.method.as_str(), rest) {
-            ("GET", []) => Reply::new(
-                200,
-                json!({"id": self.known_id(project), "path_with_namespace": project, "merge_method": self.merge_method, "squash_option": self.squash_option}),
-            ),
+            ("GET", []) => Reply::new(200, self.show_project(project)),
+            // Source: `lib/api/merge_requests.rb`, `authorize!`: 403 without a word of why.
+            ("GET" | "POST", ["merge_requests", ..])
+                if self.settings["merge_requests_access_level"] == "disabled" =>
+            {
+                Reply::new(403, json!({"message": "403 Forbidden"}))
+            }
+            ("POST" | "PUT", _) if self.settings["archived"] == true => {
+                Reply::new(403, json!({"message": "403 Forbidden"}))
+            }
             ("GET", ["repository", "compare"]) => self.compare(call, project),
             ("GET", ["repository", "commits", commit, "statuses"]) => {
                 let all = self
@@ -162,6 +197,10 @@ impl State {
         };
         if title.trim().is_empty() {
             return Reply::new(400, json!({"message": {"title": ["can't be blank"]}}));
+        }
+        if title.chars().count() > 255 {
+            let text = "is too long (maximum is 255 characters)";
+            return Reply::new(400, json!({"message": {"title": [text]}}));
         }
         if head == base {
             return Reply::new(

@@ -32,6 +32,14 @@ pub struct State {
     pub(super) page: usize,
     pub(super) merge_method: &'static str,
     pub(super) squash_option: &'static str,
+    /// More fields of the project.
+    pub(super) settings: Value,
+    /// Of the head of every merge request: status, and of which commit if not of its own.
+    pub(super) head_pipeline: Option<(String, Option<String>)>,
+    /// Everything was changed just now.
+    pub(super) touched: bool,
+    /// The present path of a project that was renamed.
+    pub(super) moved_to: Option<String>,
 }
 
 pub(super) struct Pull {
@@ -70,6 +78,10 @@ impl State {
             page: 100,
             merge_method: "merge",
             squash_option: "default_off",
+            settings: json!({}),
+            head_pipeline: None,
+            touched: false,
+            moved_to: None,
         }
     }
 
@@ -102,7 +114,7 @@ impl State {
         title: &str,
         description: &str,
     ) -> u64 {
-        let iid = self.pulls.len() as u64 + 1;
+        let iid = self.pulls.last().map_or(1, |pull| pull.iid + 1);
         self.id(project);
         self.id(source);
         self.pulls.push(Pull {
@@ -156,9 +168,12 @@ impl State {
 
     pub(super) fn show(&self, pull: &Pull) -> Value {
         let draft = pull.title.starts_with("Draft:");
+        let git = format!("{}.git", pull.project);
+        let is_own = pull.project == pull.source_project;
         let status = match (&self.detailed_merge_status, pull.state) {
             (_, "merged" | "closed") => "not_open",
             (Some(status), _) => status,
+            _ if is_own && !self.host.can_merge(&git, &pull.head, &pull.base) => "conflict",
             _ if draft => "draft_status",
             _ if self.pipeline => "ci_still_running",
             _ => "mergeable",
@@ -173,6 +188,23 @@ impl State {
             "merged_at": pull.merged_at, "labels": pull.labels, "squash": pull.squash,
             "reviewers": pull.reviewers.iter().map(|id| self.user(*id)).collect::<Vec<_>>(),
             "merge_when_pipeline_succeeds": pull.auto_merge, "detailed_merge_status": status,
+            "has_conflicts": status == "conflict", "updated_at": self.updated_at(),
+            "head_pipeline": self.show_pipeline(pull.iid),
         })
+    }
+
+    fn updated_at(&self) -> String {
+        let touched = self.touched.then(|| Timestamp::now().to_string());
+        touched.unwrap_or_else(|| "2026-01-02T03:04:05.678Z".to_owned())
+    }
+
+    fn show_pipeline(&self, iid: u64) -> Value {
+        let (status, sha) = match &self.head_pipeline {
+            Some((status, sha)) => (status.as_str(), sha.clone().or_else(|| self.head(iid))),
+            None if self.pipeline => ("running", self.head(iid)),
+            None => return Value::Null,
+        };
+        json!({"id": 1, "iid": 1, "sha": sha, "ref": "promotion/app", "status": status,
+            "source": "push", "created_at": "2026-01-02T03:04:05.678Z"})
     }
 }
