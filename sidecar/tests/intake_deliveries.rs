@@ -247,6 +247,7 @@ async fn each_refusal_has_its_status_and_starts_nothing() {
         (reply.status, json_of(&reply)["detail"].as_str()),
         (422, Some("cannot promote beyond last environment prod"))
     );
+    assert!(json_of(&reply)["next"].as_str().unwrap().contains("need not be sent"));
     assert!(world.all().await.is_empty());
     world.stop().await;
 }

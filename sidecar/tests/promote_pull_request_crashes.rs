@@ -229,11 +229,13 @@ async fn a_branch_without_its_pull_request_is_named_until_the_reason_is_gone() {
     let promotion = world.promote("podinfo", "1.2.0").await;
     let State::Failed(failure) = &promotion.state else { panic!("{:?}", promotion.state) };
     assert_eq!(failure.reason, FailureReason::PermissionDenied);
-    assert_eq!(
-        failure.message,
-        format!(
-            "create on forge.example/org/manifests: token lacks pull request write: no; branch {BRANCH} is pushed"
-        )
+    let words = format!(
+        "create on forge.example/org/manifests: token lacks pull request write: no; branch {BRANCH} is pushed"
+    );
+    assert!(
+        failure.message.starts_with(&words) && failure.message.contains("Secret team/forge"),
+        "{}",
+        failure.message
     );
     let tip = forge.tip(BRANCH);
     world.stop().await;

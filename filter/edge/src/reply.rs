@@ -53,9 +53,9 @@ impl Reply {
         Self::json(202, &Nothing { promotion: None, reason, message })
     }
 
-    /// 400: the body is not an event; `detail` says what is missing.
-    pub fn bad_request(reason: &str, detail: &str) -> Self {
-        Self::problem(400, "Bad Request", reason, detail)
+    /// 400: the body is not an event; `detail` says what is missing, `next` what to do.
+    pub fn bad_request(reason: &str, detail: &str, next: Option<&str>) -> Self {
+        Self::problem_with_next(400, "Bad Request", reason, detail, next)
     }
 
     /// 401, always the same bytes.
@@ -88,9 +88,10 @@ impl Reply {
         Self::constant(415, UNSUPPORTED_TYPE)
     }
 
-    /// 422: an event that the pipeline has no use for; `detail` is the original's text.
-    pub fn unprocessable(reason: &str, detail: &str) -> Self {
-        Self::problem(422, "Unprocessable Content", reason, detail)
+    /// 422: an event that the pipeline has no use for; `detail` is the original's text, `next` says
+    /// what to do.
+    pub fn unprocessable(reason: &str, detail: &str, next: Option<&str>) -> Self {
+        Self::problem_with_next(422, "Unprocessable Content", reason, detail, next)
     }
 
     /// 429: `wait` is rounded up to whole seconds, at least one.
@@ -123,12 +124,23 @@ impl Reply {
 
     /// Any other problem document (RFC 9457). `reason` is CamelCase from a closed list.
     pub fn problem(status: u16, title: &str, reason: &str, detail: &str) -> Self {
+        Self::problem_with_next(status, title, reason, detail, None)
+    }
+
+    fn problem_with_next(
+        status: u16,
+        title: &str,
+        reason: &str,
+        detail: &str,
+        next: Option<&str>,
+    ) -> Self {
         let body = Problem {
             r#type: "about:blank".into(),
             title: title.into(),
             status,
             reason: reason.into(),
             detail: detail.into(),
+            next: next.map(Cow::from),
         };
         Self { content_type: PROBLEM.into(), ..Self::json(status, &body) }
     }
@@ -168,8 +180,11 @@ pub struct Problem<'a> {
     pub status: u16,
     /// CamelCase, from a closed list.
     pub reason: Cow<'a, str>,
-    /// For people: what is wrong, and what to do.
+    /// For people: what is wrong.
     pub detail: Cow<'a, str>,
+    /// For people: what to do, where the detail does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cow<'a, str>>,
 }
 
 /// Rounded up to whole seconds, at least one: what `Retry-After` can say.

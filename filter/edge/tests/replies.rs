@@ -49,8 +49,8 @@ fn constant_replies_are_problem_documents() {
         Reply::unsupported_type(),
         Reply::limited(Duration::from_millis(1)),
         Reply::unavailable(),
-        Reply::bad_request("NoTimestamp", "timestamp is missing: \"quoted\""),
-        Reply::unprocessable("NoRevision", "event has no revision"),
+        Reply::bad_request("NoTimestamp", "timestamp is missing: \"quoted\"", None),
+        Reply::unprocessable("NoRevision", "event has no revision", None),
         Reply::failed("BranchModified", "look at the promotion"),
     ];
     for reply in replies {

@@ -124,9 +124,9 @@ fn replies_survive_the_wire() {
         Reply::created(&"x", "https://git.example.org/pr/1".into()),
         Reply::accepted(&"x", None),
         Reply::nothing("NotASuccess", "the event reports no success"),
-        Reply::bad_request("NotJson", "the body is not JSON"),
+        Reply::bad_request("NotJson", "the body is not JSON", None),
         Reply::unauthorized(),
-        Reply::unprocessable("NoRevision", "event has no revision"),
+        Reply::unprocessable("NoRevision", "event has no revision", None),
         Reply::failed("BranchModified", "see the promotion"),
         Reply::unavailable(),
     ] {

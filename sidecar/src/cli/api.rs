@@ -105,7 +105,8 @@ impl Api {
                  --api its listen.api?)"
             ))
         })?;
-        Err(Fault::Failure(format!("{server}{path}: {status}: {}", problem.detail)))
+        let next = problem.next.map(|next| format!("; {next}")).unwrap_or_default();
+        Err(Fault::Failure(format!("{server}{path}: {status}: {}{next}", problem.detail)))
     }
 }
 

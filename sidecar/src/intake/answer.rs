@@ -10,10 +10,11 @@ use crate::view::{self, AnswerView};
 
 /// A refusal's answer. The 401 is the constant one: it does not tell why.
 pub(super) fn refusal(refusal: &Refusal) -> Reply {
+    let (reason, message) = (refusal.reason(), refusal.message());
     match refusal.status() {
-        400 => Reply::bad_request(refusal.reason(), &refusal.message()),
+        400 => Reply::bad_request(reason, &message, view::next_step(reason)),
         401 => Reply::unauthorized(),
-        _ => Reply::unprocessable(refusal.reason(), &refusal.message()),
+        _ => Reply::unprocessable(reason, &message, view::next_step(reason)),
     }
 }
 
@@ -27,13 +28,12 @@ pub(super) fn of_promotions(
         _ => None,
     });
     if let Some((failed, reason)) = failed {
-        // The failure's own message may name internals, so the caller gets only its reason and
-        // what that reason asks for.
+        // The failure's message and remedy may name files and settings: they are for those who may
+        // read the promotion.
+        let id = failed.id;
         let detail = format!(
-            "promotion {} failed with {reason}: {}; `lockgate promotions {}` says more",
-            failed.id,
-            view::remedy(reason),
-            failed.id
+            "promotion {id} failed with {reason}; `lockgate promotions {id}` says what happened and \
+             what to do"
         );
         let reply = Reply {
             location: status_of(failed, public_url),
