@@ -1,22 +1,19 @@
-//! The proxy as core sees it: time, source address, and numbers that all workers share.
+//! The proxy as the edge sees it: time, source address, body, and numbers that all workers share.
 
+use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
 use lockgate_edge::Surroundings;
-use lockgate_edge::limit::{SharedCells, Source};
+use lockgate_edge::limit::SharedCells;
 use lockgate_edge::reply::Reply;
 use proxy_wasm::hostcalls;
+use proxy_wasm::types::BufferType;
 
 /// The proxy.
 pub struct Host;
 
 impl Host {
-    /// `address:port` as the proxy decided; empty if it does not know.
-    pub fn source_text(&self) -> Vec<u8> {
-        hostcalls::get_property(vec!["source", "address"]).ok().flatten().unwrap_or_default()
-    }
-
-    /// Sends the answer. The caller sees to it that this happens once.
+    /// Sends the answer. A request gets one: the caller keeps count.
     pub fn send(&self, reply: &Reply) {
         let headers: Vec<_> = reply.headers().collect();
         let headers = headers.iter().map(|(name, value)| (*name, value.as_ref())).collect();
@@ -33,8 +30,19 @@ impl Surroundings for Host {
         u64::try_from(since.unwrap_or(Duration::ZERO).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn source(&self) -> Source {
-        Source::parse(&self.source_text())
+    fn source_address(&self) -> Vec<u8> {
+        hostcalls::get_property(vec!["source", "address"]).ok().flatten().unwrap_or_default()
+    }
+
+    fn body(&self, range: Range<usize>) -> Option<Vec<u8>> {
+        let piece = hostcalls::get_buffer(BufferType::HttpRequestBody, range.start, range.len());
+        let piece = piece.ok().flatten().filter(|piece| piece.len() == range.len());
+        // A proxy shows no buffer for a body without bytes.
+        let piece = piece.or_else(|| range.is_empty().then(Vec::new));
+        if piece.is_none() {
+            log::error!("the proxy does not give the body that it announced");
+        }
+        piece
     }
 }
 

@@ -1,4 +1,4 @@
-//! The edge of Lockgate as a proxy-wasm module for Envoy: callbacks in, core's judgement, host
+//! The edge of Lockgate as a proxy-wasm module for Envoy: callbacks in, the edge's judgement, host
 //! calls out.
 //!
 //! ```text
@@ -23,6 +23,7 @@ mod host;
 mod metrics;
 mod request;
 mod root;
+mod shared;
 
 use proxy_wasm::traits::RootContext;
 use proxy_wasm::types::LogLevel;

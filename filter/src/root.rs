@@ -1,53 +1,44 @@
 //! One per VM: reads the configuration, keeps the table in step with the sidecar, makes the
 //! requests' contexts.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use lockgate_api::{GATE_SERVICE, SYNC_METHOD, v1};
 use lockgate_edge::signature;
-use lockgate_edge::{PluginConfig, SYNC_DEADLINE, Surroundings, SyncAnswer, Syncer};
+use lockgate_edge::{PluginConfig, SYNC_DEADLINE, Surroundings, SyncAnswer, Watch};
 use prost::Message;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType};
 
 use crate::host::Host;
-use crate::metrics::Metrics;
 use crate::request::Request;
-
-/// What the root and the requests of one VM share. A VM has one thread and its callbacks do not
-/// nest.
-pub struct Shared {
-    /// What to judge by, and how it is kept in step.
-    pub syncer: Syncer,
-    /// Where the sidecar is; none denies everything.
-    pub config: Option<PluginConfig>,
-    /// Counters and gauges.
-    pub metrics: Metrics,
-}
+use crate::shared::Shared;
 
 /// The root context.
 pub struct Root {
-    shared: Rc<RefCell<Shared>>,
+    shared: Rc<Shared>,
+    /// The call to the sidecar that is under way.
     question: Option<u32>,
-    reachable: bool,
+    /// From the first tick on: a VM that the proxy makes only to try the configuration has none.
+    watch: Option<Watch>,
+    /// Nanoseconds of the proxy's clock.
+    started: u64,
+    ticks: u32,
 }
 
 impl Root {
     /// A root that denies everything.
     pub fn new() -> Self {
-        let shared = Shared { syncer: Syncer::default(), config: None, metrics: Metrics::define() };
-        Self { shared: Rc::new(RefCell::new(shared)), question: None, reachable: true }
+        Self { shared: Rc::new(Shared::new()), question: None, watch: None, started: 0, ticks: 0 }
     }
 
     /// Asks the sidecar, if it is time to.
     fn ask(&mut self) {
-        let mut shared = self.shared.borrow_mut();
-        let shared = &mut *shared;
-        let Some(config) = &shared.config else { return };
-        let Some(question) = shared.syncer.ask(Host.now()) else { return };
+        let config = self.shared.config.borrow();
+        let Some(config) = &*config else { return };
+        let Some(question) = self.shared.worker.borrow_mut().syncer.ask(Host.now()) else { return };
         let message = v1::SyncRequest::from(question).encode_to_vec();
         let call = hostcalls::dispatch_grpc_call(
             config.cluster(),
@@ -60,18 +51,13 @@ impl Root {
         match call {
             Ok(token) => self.question = Some(token),
             Err(_) => {
-                shared.syncer.fail(Host.now());
-                if std::mem::replace(&mut self.reachable, false) {
-                    log::error!("the proxy does not know the cluster {:?}", config.cluster());
-                }
+                self.failed(&format!("the proxy does not know the cluster {:?}", config.cluster()));
             }
         }
     }
 
     /// Takes the sidecar's answer. True: ask again at once.
-    fn answered(&mut self, status: u32, size: usize) -> bool {
-        let mut shared = self.shared.borrow_mut();
-        let now = Host.now();
+    fn answered(&self, status: u32, size: usize) -> bool {
         let answer = match status {
             0 => hostcalls::get_buffer(BufferType::GrpcReceiveBuffer, 0, size)
                 .map_err(|_| "the answer could not be read".to_string())
@@ -86,40 +72,68 @@ impl Root {
         };
         match answer {
             Ok(answer) => {
-                let again = shared.syncer.answer(answer, now);
-                if let Some(edge) = shared.syncer.edge() {
-                    let (endpoints, version) = (edge.table.len(), edge.version);
-                    shared.metrics.show_table(endpoints, version);
-                    shared.metrics.show_age(0);
-                    if !std::mem::replace(&mut self.reachable, true) {
+                let mut worker = self.shared.worker.borrow_mut();
+                let again = worker.syncer.answer(answer, Host.now());
+                if let Some(edge) = worker.syncer.edge() {
+                    let (endpoints, complete) = (edge.table.len(), edge.certainty.complete);
+                    self.shared.metrics.show_table(endpoints, edge.version);
+                    if !self.shared.reachable.replace(true) {
                         log::info!(
-                            "the sidecar answers again; endpoints={endpoints} version={version}"
+                            "the sidecar answers again; endpoints={endpoints} complete={complete}"
                         );
                     }
                 }
                 again
             }
             Err(problem) => {
-                shared.syncer.fail(now);
-                if std::mem::replace(&mut self.reachable, false) {
-                    let kept = shared.syncer.edge().map_or(0, |edge| edge.table.len());
-                    log::warn!("the sidecar does not answer: {problem}; endpoints kept={kept}");
-                }
+                self.failed(&problem);
                 false
             }
         }
+    }
+
+    /// A question got no answer. Logged when it begins, counted each time.
+    fn failed(&self, problem: &str) {
+        let mut worker = self.shared.worker.borrow_mut();
+        worker.syncer.fail(Host.now());
+        self.shared.metrics.count_failed_sync();
+        if self.shared.reachable.replace(false) {
+            let kept = worker.syncer.edge().map_or(0, |edge| edge.table.len());
+            log::warn!("the sidecar does not answer: {problem}; endpoints kept={kept}");
+        }
+    }
+
+    /// Shows that this worker runs, and how long the slowest one has waited for the sidecar.
+    fn show_age(&mut self) {
+        let now = Host.now();
+        if self.watch.is_none() {
+            self.watch = Watch::start(&Host, now);
+        }
+        if let Some(watch) = &self.watch {
+            let heard = self.shared.worker.borrow().syncer.heard().unwrap_or(self.started);
+            watch.beat(&Host, heard, now);
+        }
+        if self.ticks.is_multiple_of(TICKS_PER_LOOK) {
+            self.shared.metrics.show_age(Watch::oldest(&Host, now).as_secs());
+        }
+        self.ticks = self.ticks.wrapping_add(1);
     }
 }
 
 impl Context for Root {
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        if self.question != Some(token) {
-            return;
-        }
-        self.question = None;
-        if self.answered(status, size) {
+        if self.question.take_if(|question| *question == token).is_some()
+            && self.answered(status, size)
+        {
             self.ask();
         }
+    }
+
+    fn on_done(&mut self) -> bool {
+        if let Some(watch) = self.watch.take() {
+            watch.end(&Host);
+        }
+        true
     }
 }
 
@@ -143,7 +157,8 @@ impl RootContext for Root {
             }
             sound
         });
-        self.shared.borrow_mut().config = config;
+        self.shared.config.replace(config);
+        self.started = Host.now();
         hostcalls::set_tick_period(TICK).unwrap_or_default();
         self.ask();
         true
@@ -151,10 +166,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         self.ask();
-        let shared = self.shared.borrow();
-        if let Some(age) = shared.syncer.age(Host.now()) {
-            shared.metrics.show_age(age.as_secs());
-        }
+        self.show_age();
     }
 
     fn create_http_context(&self, _context: u32) -> Option<Box<dyn HttpContext>> {
@@ -166,5 +178,7 @@ impl RootContext for Root {
     }
 }
 
-/// How soon a lost question is asked again; the pauses between attempts are core's.
+/// How soon a lost question is asked again; the pauses between attempts are the syncer's.
 const TICK: Duration = Duration::from_millis(200);
+/// Reading the times of all workers takes a call for each: once a second is enough.
+const TICKS_PER_LOOK: u32 = 5;

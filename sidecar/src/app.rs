@@ -9,11 +9,17 @@
 //! whoever supervises it starts it again. Nothing is lost by that: what was accepted is in the
 //! store.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
 use lockgate_edge::Forward;
+use lockgate_edge::endpoint::Endpoint;
 use lockgate_git::{AddressPolicy, SigningKey};
 use tokio::{
     net::TcpListener,
@@ -25,7 +31,7 @@ use tokio::{
 
 use crate::{
     config::{Config, GateAddress},
-    grpc::{Deliver, GateService, MutualTls, UnixSocket, bind_tcp},
+    grpc::{Deliver, GateService, Hooks, MutualTls, Refused, UnixSocket, bind_tcp},
     http::{self, ApiState, Health, Stage},
     intake::{self, Delivery, Intake},
     metrics::Metrics,
@@ -146,9 +152,8 @@ async fn start(config: Config) -> Result<Running> {
         scheduler.clone(),
         metrics.clone(),
     );
-    let instance = uuid::Uuid::now_v7().to_string();
-    let (gate, keeper) =
-        GateService::new(instance, config.edge.clone(), &catalog, deliver(intake), front.clone());
+    let hooks = Hooks { deliver: deliver(intake), refused: refused(), metrics: metrics.clone() };
+    let (gate, keeper) = GateService::new(config.edge.clone(), &catalog, hooks, front.clone());
 
     let mut tasks = JoinSet::new();
     let health = http::health(Health { store: store.clone(), stage: stage_seen });
@@ -225,7 +230,20 @@ fn deliver(intake: Intake) -> Deliver {
     let intake = Arc::new(intake);
     Arc::new(move |forward: Forward| {
         let intake = Arc::clone(&intake);
-        Box::pin(async move { intake.deliver(delivery(forward), Timestamp::now()).await.reply })
+        Box::pin(async move { intake.deliver(delivery(forward), Timestamp::now()).await })
+    })
+}
+
+/// Tells people of signatures that the edge refused, at most once a minute for each endpoint.
+fn refused() -> Refused {
+    let told: Mutex<BTreeMap<Endpoint, Instant>> = Mutex::default();
+    Arc::new(move |endpoint, count| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| at.elapsed() < TELL_AGAIN);
+        if !told.contains_key(endpoint) {
+            told.insert(endpoint.clone(), Instant::now());
+            tracing::warn!(%endpoint, count, "the edge refused signatures: does the sender have a key of this endpoint?");
+        }
     })
 }
 
@@ -337,6 +355,8 @@ fn log_problem(problem: &Problem) {
     }
 }
 
+/// How soon refused signatures of one endpoint are worth another line.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// For everything to stop: longer than a delivery's wait and the workers' grace, shorter than
 /// Kubernetes' 30 s.
 const STOP: Duration = Duration::from_secs(20);

@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use lockgate_core::decide::Freshness;
 use lockgate_core::promotion::{Promotion, State};
 use lockgate_core::retry::RetryPolicy;
 use lockgate_edge::Answer;
+use lockgate_edge::Freshness;
 use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use lockgate_edge::reply::Reply;
 use lockgate_edge::signature::{Signature, Verifier};
@@ -192,7 +192,7 @@ impl Intake {
         if keys.is_empty() && self.takes_unsigned(snapshot, &delivery.endpoint) {
             return Some(Proof::Unsigned);
         }
-        let mut verifier = Verifier::new(delivery.signature.as_ref()?, keys);
+        let mut verifier = Verifier::new(delivery.signature.as_ref()?, keys, keys.len());
         verifier.update(&delivery.body);
         let key = keys.get(verifier.finish()?)?;
         Some(Proof::Signed { key: key.fingerprint().0, name: key.name().to_owned() })

@@ -13,10 +13,12 @@
 //! | [`promote`] | which promotion runs when, and what its outcome means |
 //! | [`http`] | the JSON view, the probes, the metrics page |
 //! | [`view`] | typed structs of all that people and programs see |
+//! | [`accept`] | how every listener takes connections |
 //! | [`metrics`] | every metric the sidecar exports |
 //! | [`cli`] | the verbs of the command line |
 //! | [`app`] | wires all of the above; the only module that knows them all |
 
+pub mod accept;
 pub mod app;
 pub mod cli;
 pub mod config;

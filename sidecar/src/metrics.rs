@@ -31,7 +31,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-pub use self::outcome::{DeliveryOutcome, Phase, PromotionOutcome};
+pub use self::outcome::{DeliveryOutcome, Phase, PromotionOutcome, SyncOutcome};
 use self::{
     labels::{
         DeliveryLabels, FailedLabels, ForgeLabels, KeyLabels, Name, PhaseLabels, Place,
@@ -48,6 +48,7 @@ pub struct Metrics {
     /// Locked while a page is made: its gauges belong together.
     registry: Arc<Mutex<Registry>>,
     deliveries: Series<DeliveryLabels, Counter>,
+    syncs: Series<DeliveryLabels, Counter>,
     promotions_total: Series<PromotionLabels, Counter>,
     promotion_duration: Series<PhaseLabels, Histogram>,
     promotions: Series<StateLabels, Gauge>,
@@ -100,12 +101,22 @@ impl Metrics {
         for outcome in DeliveryOutcome::ALL {
             deliveries.at(DeliveryLabels { outcome: Name(outcome.as_str()) });
         }
+        let syncs = Series::new(Counter::default);
+        for outcome in SyncOutcome::ALL {
+            syncs.at(DeliveryLabels { outcome: Name(outcome.as_str()) });
+        }
         let metrics = Self {
             deliveries: register(
                 &mut registry,
                 "deliveries",
                 "Deliveries that reached the sidecar, by what became of them",
                 deliveries,
+            ),
+            syncs: register(
+                &mut registry,
+                "syncs",
+                "Questions of the edge for its endpoints, by how they were answered",
+                syncs,
             ),
             promotions_total: register(
                 &mut registry,
@@ -168,6 +179,10 @@ impl Metrics {
 
     pub fn delivery(&self, outcome: DeliveryOutcome) {
         self.deliveries.at(DeliveryLabels { outcome: Name(outcome.as_str()) }).inc();
+    }
+
+    pub fn sync(&self, outcome: SyncOutcome) {
+        self.syncs.at(DeliveryLabels { outcome: Name(outcome.as_str()) }).inc();
     }
 
     /// `environment` is the one that is promoted to; `strategy` is

@@ -115,7 +115,7 @@ fn every_endpoint_has_a_key_and_no_two_share_one() {
             let (keys, _) = secret
                 .unwrap_or_else(|| panic!("{}: no Secret {name}", path.display()))
                 .hmac_keys();
-            for key in keys {
+            for key in keys.iter() {
                 assert!(
                     !seen.contains(&key.bytes().to_vec()),
                     "{}: {name} shares a key",

@@ -15,11 +15,12 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
-use lockgate_api::v1::{EdgeSettings, SyncResponse};
+use lockgate_api::v1::{Charge, DeliverResponse, EdgeSettings, SyncResponse};
 use lockgate_e2e::host::{Outcome, Proxy, Vm};
+use prost::Message;
 use support::{
-    ENDPOINT, KEY, TODAY, admitted, body, delivered, endpoint, forged, full, limit, ready, replied,
-    settings, signed, status, vm_with,
+    ENDPOINT, KEY, TODAY, admitted, body, delivered, endpoint, event, forged, full, limit, ready,
+    replied, settings, signed, status, verdict, vm_with,
 };
 
 fn limited(requests: u32, interval: &str) -> SyncResponse {
@@ -140,6 +141,7 @@ fn broken_shared_data_does_not_kill_a_worker() {
         for (key, _) in proxy.shared_data() {
             proxy.overwrite(&key, broken);
         }
+        vm.tick().unwrap();
         vm.send(&signed(&body())).unwrap();
         vm.send(&forged(&body())).unwrap();
         vm.send(&signed(&body()).without("x-signature")).unwrap();
@@ -213,4 +215,72 @@ fn shared_data_does_not_grow_with_the_number_of_sources() {
     }
     let cells = proxy.shared_data().len();
     assert!(cells <= 4200, "{cells} cells");
+}
+
+/// Sends a request and lets the sidecar say whose limit it counts against.
+fn charged(vm: &mut Vm, body: &[u8], charge: Charge) -> u32 {
+    let id = vm.begin(&signed(body)).unwrap();
+    if let Outcome::Calling(call) = vm.outcome(id).unwrap() {
+        let response = DeliverResponse { charge: charge.into(), ..verdict(202, "{}") };
+        vm.answer(call.token, &response.encode_to_vec()).unwrap();
+    }
+    let status = replied(vm.outcome(id).unwrap()).status;
+    vm.close(id).unwrap();
+    status
+}
+
+#[test]
+fn replays_cost_their_source_and_nothing_of_the_endpoint() {
+    let proxy = Proxy::at(TODAY);
+    let mut vms: Vec<Vm> = (0..2).map(|_| vm_with(&proxy, &limited(5, "1h"))).collect();
+    let old = event(Duration::from_secs(TODAY - 5 * 86_400));
+    let fresh = event(Duration::from_secs(TODAY));
+    assert_eq!(charged(&mut vms[0], &fresh, Charge::Endpoint), 202);
+    let statuses: Vec<u32> = (0..400)
+        .map(|number| {
+            let body = if number % 4 < 2 { &old } else { &fresh };
+            charged(&mut vms[number % 2], body, Charge::Source)
+        })
+        .collect();
+    assert!(statuses.iter().all(|status| matches!(status, 202 | 429)), "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 202).count(), 120);
+    // The address owes, and its genuine events pass, all that the endpoint allows.
+    assert_eq!(admitted(&mut vms[0], 10), 4);
+}
+
+#[test]
+fn a_stream_that_is_not_finished_costs_its_source() {
+    let (proxy, mut vm) = ready();
+    let almost = signed(&vec![b' '; 65_536]);
+    for number in 0..120 {
+        let id = vm.open(&almost, false).unwrap();
+        assert_eq!(vm.outcome(id).unwrap(), Outcome::Stuck, "stream {number}");
+        vm.body(id, &[b' '; 65_535], false).unwrap();
+        vm.close(id).unwrap();
+    }
+    let id = vm.open(&almost, false).unwrap();
+    assert_eq!(replied(vm.outcome(id).unwrap()).status, 429);
+    assert_eq!(proxy.metric("lockgate_edge_preauth_limited_total"), Some(1));
+}
+
+#[test]
+fn large_bodies_that_are_not_verified_are_bounded() {
+    let (_, mut vm) = ready();
+    let large = signed(&vec![b' '; 65_536]);
+    let mut open = Vec::new();
+    for number in 0..400_u32 {
+        let source = Ipv4Addr::from_bits(0xc000_0200 + number % 8);
+        let id = vm.open(&large.clone().from(source), false).unwrap();
+        match vm.outcome(id).unwrap() {
+            Outcome::Stuck => open.push(id),
+            outcome => assert_eq!(replied(outcome).status, 503),
+        }
+    }
+    assert_eq!(open.len(), 256, "16 MiB");
+    delivered(vm.send(&signed(&body())).unwrap());
+    for id in open {
+        vm.close(id).unwrap();
+    }
+    let id = vm.open(&large.from(Ipv4Addr::new(198, 51, 100, 1)), false).unwrap();
+    assert_eq!(vm.outcome(id).unwrap(), Outcome::Stuck, "there is room again");
 }

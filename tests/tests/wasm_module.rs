@@ -63,6 +63,7 @@ fn every_statistic_is_there_from_the_start() {
     }
     assert_eq!(proxy.metric("lockgate_edge_endpoints"), Some(1));
     assert_eq!(proxy.metric("lockgate_edge_sync_version"), Some(1));
+    assert_eq!(proxy.metric("lockgate_edge_sync_failed_total"), Some(0));
     assert!(names.contains(&"lockgate_edge_sync_age_seconds".to_owned()), "{names:?}");
     assert!(
         names.iter().all(|name| name.starts_with("lockgate_edge_")),

@@ -1,15 +1,24 @@
-//! One request from its headers to its judgement.
+//! One request from its headers to its answer.
+
+mod judge;
+#[cfg(test)]
+mod tests;
 
 use core::ops::Range;
+use core::time::Duration;
 use std::sync::Arc;
 
-use crate::endpoint::{Endpoint, parse_path};
-use crate::head::{Declared, Field};
-use crate::key::Fingerprint;
-use crate::limit::{PreAuth, RateLimit, SharedCells, Source, Verdict, charge_endpoint};
+use self::judge::{judge_head, unauthentic};
+use crate::endpoint::Endpoint;
+use crate::head::Declared;
+use crate::limit::{
+    PreAuth, RateLimit, SharedCells, Source, Verdict, charge_endpoint, give_back_endpoint,
+};
 use crate::reply::Reply;
 use crate::signature::{Signature, Verifier};
-use crate::{Edge, EdgeSettings, Head, Outcome, Record};
+use crate::signed_time::is_fresh;
+use crate::worker::{Place, Worker};
+use crate::{Answer, Charge, EdgeSettings, Forward, Freshness, Head, Outcome, Record};
 
 /// What a judgement may ask of the proxy. Asked only where the answer matters: each is a call out
 /// of the sandbox.
@@ -17,8 +26,12 @@ pub trait Surroundings: SharedCells {
     /// Nanoseconds since the Unix epoch. May step back.
     fn now(&self) -> u64;
 
-    /// The request's source, from the connection and never from a header.
-    fn source(&self) -> Source;
+    /// The request's source as `address:port`, from the connection and never from a header. Empty
+    /// if the proxy does not know it.
+    fn source_address(&self) -> Vec<u8>;
+
+    /// These bytes of the body that has come so far; nothing if the proxy does not have them.
+    fn body(&self, range: Range<usize>) -> Option<Vec<u8>>;
 }
 
 /// What the proxy does next.
@@ -28,19 +41,8 @@ pub enum Step {
     Wait,
     /// Answer now.
     Refuse(Refusal),
-    /// Authentic: send it to the sidecar with the whole body.
-    Forward(Admission),
-}
-
-/// What to do with the body that has come so far.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Body {
-    /// Nothing.
-    Skip,
-    /// Pass these bytes to [`Exchange::feed`].
-    Read(Range<usize>),
-    /// Answer now.
-    Refuse(Refusal),
+    /// Authentic: hand it to the sidecar, and its answer to [`Exchange::answered`].
+    Forward(Forward),
 }
 
 /// A refusal: what is counted and what is answered.
@@ -52,22 +54,7 @@ pub struct Refusal {
     pub reply: Reply,
 }
 
-/// An authentic request within its limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// Where it was posted.
-    pub endpoint: Endpoint,
-    /// The signature; none where the pipeline allows unsigned events.
-    pub signature: Option<Signature>,
-    /// The key that made it.
-    pub fingerprint: Option<Fingerprint>,
-    /// `X-Request-Id`, if it is short text.
-    pub request_id: String,
-    /// W3C trace context, if it is short text.
-    pub traceparent: String,
-}
-
-/// The state of one request.
+/// The state of one request. Each call may change what its worker knows.
 #[derive(Debug)]
 pub struct Exchange(Phase);
 
@@ -75,8 +62,10 @@ pub struct Exchange(Phase);
 enum Phase {
     Reading(Box<Reading>),
     /// Refused, but the body is small: read to its end first, so that the connection lives on.
-    Draining(Box<Refusal>),
-    Judged,
+    Draining(Box<Draining>),
+    /// With the sidecar.
+    Delivering(Box<Delivering>),
+    Over,
 }
 
 #[derive(Debug)]
@@ -85,10 +74,15 @@ struct Reading {
     /// The endpoint's record as it was at the headers; none if there is no such endpoint.
     record: Option<Arc<Record>>,
     claim: Claim,
+    /// The first piece of the body: usually all of it, and then the only copy.
+    first: Vec<u8>,
     seen: usize,
+    /// Held while the body is large and not verified.
+    place: Option<Place>,
     body_limit: u64,
     rate_limit: RateLimit,
     pre_auth: PreAuth,
+    freshness: Freshness,
     request_id: String,
     traceparent: String,
 }
@@ -100,113 +94,260 @@ enum Claim {
     Unsigned,
 }
 
+#[derive(Debug)]
+struct Draining {
+    refusal: Refusal,
+    /// What a sender pays that does not finish; none where there is no table yet.
+    pre_auth: Option<PreAuth>,
+}
+
+#[derive(Debug)]
+struct Delivering {
+    endpoint: Endpoint,
+    rate_limit: RateLimit,
+    pre_auth: PreAuth,
+    /// Who has paid so far.
+    paid: Charge,
+    source: Source,
+    /// None for an unsigned event.
+    mark: Option<[u8; 16]>,
+}
+
 impl Exchange {
     /// Judges the headers. `ended` means that no body follows; the judgement is then complete.
     pub fn begin(
-        edge: Option<&Edge>,
+        worker: &mut Worker,
         head: &Head<'_>,
         ended: bool,
         around: &impl Surroundings,
     ) -> (Self, Step) {
-        match judge_head(edge, head, ended, around) {
+        match judge_head(worker, head, ended, around) {
             Ok(reading) => {
                 let mut exchange = Self(Phase::Reading(Box::new(reading)));
-                let step = if ended { exchange.finish(around) } else { Step::Wait };
+                let step = if ended { exchange.finish(worker, around) } else { Step::Wait };
                 (exchange, step)
             }
             Err(refusal) => {
                 let small =
                     matches!(head.declared(), Declared::Bytes(bytes) if bytes <= SMALL_BODY);
                 if small && !ended {
-                    (Self(Phase::Draining(Box::new(refusal))), Step::Wait)
+                    let pre_auth = worker.edge().map(|edge| pre_auth(&edge.settings));
+                    let draining = Draining { refusal, pre_auth };
+                    (Self(Phase::Draining(Box::new(draining))), Step::Wait)
                 } else {
-                    (Self(Phase::Judged), Step::Refuse(refusal))
+                    (Self(Phase::Over), Step::Refuse(refusal))
                 }
             }
         }
     }
 
-    /// `total` bytes of the body have come so far.
-    pub fn body(&mut self, total: usize, around: &impl Surroundings) -> Body {
-        match &mut self.0 {
-            Phase::Reading(reading) => {
-                if u64::try_from(total).is_ok_and(|total| total <= reading.body_limit) {
-                    return if total > reading.seen {
-                        Body::Read(reading.seen..total)
-                    } else {
-                        Body::Skip
-                    };
-                }
-                // It was read for nothing, and nobody has signed it.
-                reading.pre_auth.charge(around, around.source(), around.now());
-                let refusal = Refusal::too_large(reading.body_limit);
-                self.0 = Phase::Judged;
-                Body::Refuse(refusal)
+    /// `total` bytes of the body have come so far; `ended`: that is all of it.
+    pub fn body(
+        &mut self,
+        worker: &mut Worker,
+        total: usize,
+        ended: bool,
+        around: &impl Surroundings,
+    ) -> Step {
+        let refused = match &mut self.0 {
+            Phase::Reading(reading) => reading.read(total, around).err(),
+            Phase::Draining(draining) => {
+                let small = u64::try_from(total).is_ok_and(|total| total <= SMALL_BODY);
+                (!small).then(|| draining.refusal.clone())
             }
-            Phase::Draining(refusal) => {
-                if u64::try_from(total).is_ok_and(|total| total <= SMALL_BODY) {
-                    return Body::Skip;
-                }
-                let refusal = (**refusal).clone();
-                self.0 = Phase::Judged;
-                Body::Refuse(refusal)
+            Phase::Delivering(_) | Phase::Over => None,
+        };
+        match refused {
+            Some(refusal) => {
+                self.close(worker);
+                Step::Refuse(refusal)
             }
-            Phase::Judged => Body::Skip,
-        }
-    }
-
-    /// Hashes the bytes that [`body`](Self::body) asked for.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        if let Phase::Reading(reading) = &mut self.0 {
-            reading.seen = reading.seen.saturating_add(bytes.len());
-            if let Claim::Signed(verifier) = &mut reading.claim {
-                verifier.update(bytes);
-            }
+            None if ended => self.finish(worker, around),
+            None => Step::Wait,
         }
     }
 
     /// The request is complete: at the headers, at the end of the body, or at the trailers. Judges
     /// once; asked again, waits.
-    pub fn finish(&mut self, around: &impl Surroundings) -> Step {
-        match core::mem::replace(&mut self.0, Phase::Judged) {
-            Phase::Reading(reading) => reading.finish(around),
-            Phase::Draining(refusal) => Step::Refuse(*refusal),
-            Phase::Judged => Step::Wait,
+    pub fn finish(&mut self, worker: &mut Worker, around: &impl Surroundings) -> Step {
+        match core::mem::replace(&mut self.0, Phase::Over) {
+            Phase::Reading(mut reading) => {
+                if let Some(place) = reading.place.take() {
+                    worker.unverified.give_back(place);
+                }
+                match reading.finish(worker, around) {
+                    Ok((delivering, forward)) => {
+                        self.0 = Phase::Delivering(Box::new(delivering));
+                        Step::Forward(forward)
+                    }
+                    Err(refusal) => Step::Refuse(refusal),
+                }
+            }
+            Phase::Draining(draining) => Step::Refuse(draining.refusal),
+            delivering @ Phase::Delivering(_) => {
+                self.0 = delivering;
+                Step::Wait
+            }
+            Phase::Over => Step::Wait,
+        }
+    }
+
+    /// The sidecar has answered, or (`None`) it has not and will not.
+    pub fn answered(
+        &mut self,
+        worker: &mut Worker,
+        answer: Option<Answer>,
+        around: &impl Surroundings,
+    ) -> Refusal {
+        let phase = core::mem::replace(&mut self.0, Phase::Over);
+        // Without an answer the endpoint got nothing for its token.
+        let charge = answer.as_ref().map_or(Charge::Source, |answer| answer.charge);
+        if let Phase::Delivering(delivering) = phase {
+            delivering.settle(charge, around);
+            let again = |answer: &Answer| matches!(answer.reply.status, 429 | 503);
+            if let Some(mark) = delivering.mark
+                && answer.as_ref().is_none_or(again)
+            {
+                worker.messages.forget(&mark);
+            }
+        }
+        match answer {
+            Some(answer) => Refusal { outcome: Outcome::Forwarded, reply: answer.reply },
+            None => Refusal::unavailable(),
+        }
+    }
+
+    /// The stream ends. What it was counted as, if nothing has been counted yet: the sender left
+    /// while the sidecar has its delivery.
+    pub fn end(&mut self, worker: &mut Worker, around: &impl Surroundings) -> Option<Outcome> {
+        // A body that was begun and not finished has held memory for nothing.
+        let unfinished = match &self.0 {
+            Phase::Reading(reading) => Some(reading.pre_auth),
+            Phase::Draining(draining) => draining.pre_auth,
+            Phase::Delivering(_) | Phase::Over => None,
+        };
+        if let Some(pre_auth) = unfinished {
+            pre_auth.charge(around, source(around), around.now());
+        }
+        let delivering = matches!(self.0, Phase::Delivering(_));
+        self.close(worker);
+        delivering.then_some(Outcome::Forwarded)
+    }
+
+    fn close(&mut self, worker: &mut Worker) {
+        if let Phase::Reading(reading) = core::mem::replace(&mut self.0, Phase::Over)
+            && let Some(place) = reading.place
+        {
+            worker.unverified.give_back(place);
         }
     }
 }
 
 impl Reading {
-    fn finish(self, around: &impl Surroundings) -> Step {
+    /// Takes in what is new of the body.
+    fn read(&mut self, total: usize, around: &impl Surroundings) -> Result<(), Refusal> {
+        if !u64::try_from(total).is_ok_and(|total| total <= self.body_limit) {
+            // It was read for nothing, and nobody has signed it.
+            self.pre_auth.charge(around, source(around), around.now());
+            return Err(Refusal::too_large(self.body_limit));
+        }
+        if total <= self.seen {
+            return Ok(());
+        }
+        let piece = around.body(self.seen..total).ok_or_else(Refusal::unavailable)?;
+        if let Claim::Signed(verifier) = &mut self.claim {
+            verifier.update(&piece);
+        }
+        if self.seen == 0 {
+            self.first = piece;
+        }
+        self.seen = total;
+        Ok(())
+    }
+
+    fn finish(
+        self,
+        worker: &mut Worker,
+        around: &impl Surroundings,
+    ) -> Result<(Delivering, Forward), Refusal> {
         let now = around.now();
         let (signature, fingerprint) = match self.claim {
             Claim::Unsigned => (None, None),
             Claim::Signed(verifier) => {
                 let signature = verifier.signature().clone();
-                let key = verifier.finish();
-                let Some(record) = &self.record else {
-                    self.pre_auth.charge(around, around.source(), now);
-                    return Step::Refuse(Refusal::unauthorized(Outcome::Unknown));
-                };
-                let Some(key) = key.and_then(|index| record.keys.get(index)) else {
-                    self.pre_auth.charge(around, around.source(), now);
-                    return Step::Refuse(Refusal::unauthorized(Outcome::Signature));
+                let found = verifier.finish();
+                let keys = self.record.as_ref().map(|record| &*record.keys).unwrap_or_default();
+                let Some(key) = found.and_then(|index| keys.get(index)) else {
+                    self.pre_auth.charge(around, source(around), now);
+                    let known = self.record.is_some();
+                    return Err(unauthentic(worker, &self.endpoint, known, now));
                 };
                 (Some(signature), Some(key.fingerprint()))
             }
         };
-        match charge_endpoint(around, &self.endpoint, self.rate_limit, now) {
-            Verdict::Limited { retry_after } => Step::Refuse(Refusal {
-                outcome: Outcome::Limited,
-                reply: Reply::limited(retry_after),
-            }),
-            Verdict::Admitted => Step::Forward(Admission {
-                endpoint: self.endpoint,
-                signature,
-                fingerprint,
-                request_id: self.request_id,
-                traceparent: self.traceparent,
-            }),
+        let body = if self.first.len() == self.seen {
+            self.first
+        } else {
+            around.body(0..self.seen).ok_or_else(Refusal::unavailable)?
+        };
+        let address = around.source_address();
+        let source = Source::parse(&address);
+        let mark = signature.as_ref().map(Signature::mark);
+        // The endpoint pays for fresh events alone. Who holds only old messages can use up nothing
+        // but the limit of the address they come from.
+        let repeated = mark.is_some_and(|mark| worker.messages.contains(&mark));
+        let paid = if repeated || !is_fresh(&body, self.freshness, now) {
+            if let Verdict::Limited { retry_after } = self.pre_auth.charge(around, source, now) {
+                return Err(Refusal::pre_auth_limited(retry_after));
+            }
+            Charge::Source
+        } else {
+            if let Verdict::Limited { retry_after } =
+                charge_endpoint(around, &self.endpoint, self.rate_limit, now)
+            {
+                let reply = Reply::limited(retry_after);
+                return Err(Refusal { outcome: Outcome::Limited, reply });
+            }
+            Charge::Endpoint
+        };
+        if let Some(mark) = mark {
+            worker.messages.insert(mark);
+        }
+        let forward = Forward {
+            endpoint: self.endpoint.clone(),
+            signature,
+            fingerprint,
+            source: String::from_utf8_lossy(&address).into_owned(),
+            request_id: self.request_id,
+            traceparent: self.traceparent,
+            body,
+        };
+        let delivering = Delivering {
+            endpoint: self.endpoint,
+            rate_limit: self.rate_limit,
+            pre_auth: self.pre_auth,
+            paid,
+            source,
+            mark,
+        };
+        Ok((delivering, forward))
+    }
+}
+
+impl Delivering {
+    /// Takes back what the wrong one has paid.
+    fn settle(&self, charge: Charge, around: &impl Surroundings) {
+        match (self.paid, charge) {
+            (Charge::Endpoint, Charge::Source) => {
+                give_back_endpoint(around, &self.endpoint, self.rate_limit);
+                self.pre_auth.charge(around, self.source, around.now());
+            }
+            // The clocks of edge and sidecar differ by more than events may be old.
+            (Charge::Source, Charge::Endpoint) => {
+                self.pre_auth.give_back(around, self.source);
+                charge_endpoint(around, &self.endpoint, self.rate_limit, around.now());
+            }
+            (Charge::Endpoint, Charge::Endpoint) | (Charge::Source, Charge::Source) => {}
         }
     }
 }
@@ -217,94 +358,21 @@ impl Refusal {
         Self { outcome: Outcome::Unavailable, reply: Reply::unavailable() }
     }
 
-    fn unauthorized(outcome: Outcome) -> Self {
-        Self { outcome, reply: Reply::unauthorized() }
-    }
-
     fn too_large(limit: u64) -> Self {
         Self { outcome: Outcome::Length, reply: Reply::too_large(limit) }
     }
 
-    fn pre_auth_limited(wait: core::time::Duration) -> Self {
+    fn pre_auth_limited(wait: Duration) -> Self {
         Self { outcome: Outcome::PreauthLimited, reply: Reply::limited(wait) }
     }
 }
 
-fn judge_head(
-    edge: Option<&Edge>,
-    head: &Head<'_>,
-    ended: bool,
-    around: &impl Surroundings,
-) -> Result<Reading, Refusal> {
-    let Edge { settings, table, .. } = edge.ok_or_else(Refusal::unavailable)?;
-    if head.method != b"POST" {
-        return Err(Refusal { outcome: Outcome::Method, reply: Reply::method_not_allowed() });
-    }
-    let endpoint = parse_path(&settings.path_prefix, head.path)
-        .map_err(|_| Refusal { outcome: Outcome::Path, reply: Reply::not_found() })?;
-    let open = |record: &Arc<Record>| {
-        record.keys.is_empty() && settings.allow_unsigned.contains(&record.endpoint.pipeline_key())
-    };
-    // A record without keys that is not open does not exist.
-    let record =
-        table.find(&endpoint).filter(|record| !record.keys.is_empty() || open(record)).cloned();
-    let pre_auth = PreAuth { limit: settings.pre_auth };
-    let may_be_unsigned = record.as_ref().is_some_and(open);
-    let claim = match claimed(head.signature, settings) {
-        _ if may_be_unsigned => Claim::Unsigned,
-        Some(signature) => {
-            let keys = record.as_ref().map(|record| &*record.keys).unwrap_or_default();
-            Claim::Signed(Verifier::new(&signature, keys))
-        }
-        None => {
-            let (source, now) = (around.source(), around.now());
-            return Err(match pre_auth.charge(around, source, now) {
-                Verdict::Limited { retry_after } => Refusal::pre_auth_limited(retry_after),
-                Verdict::Admitted => Refusal::unauthorized(Outcome::Signature),
-            });
-        }
-    };
-    if !head.is_plain_json() {
-        return Err(Refusal { outcome: Outcome::Type, reply: Reply::unsupported_type() });
-    }
-    let small = match head.declared() {
-        Declared::Nonsense => return Err(Refusal::too_large(settings.body_limit)),
-        Declared::Bytes(bytes) if bytes > settings.body_limit => {
-            return Err(Refusal::too_large(settings.body_limit));
-        }
-        Declared::Bytes(bytes) => bytes <= SMALL_BODY,
-        Declared::Nothing => ended,
-    };
-    let certain = small && matches!(claim, Claim::Signed(_));
-    if !certain
-        && let Verdict::Limited { retry_after } =
-            pre_auth.peek(around, around.source(), around.now())
-    {
-        return Err(Refusal::pre_auth_limited(retry_after));
-    }
-    let rate_limit =
-        record.as_ref().and_then(|record| record.rate_limit).unwrap_or(settings.rate_limit);
-    Ok(Reading {
-        endpoint,
-        record,
-        claim,
-        seen: 0,
-        body_limit: settings.body_limit,
-        rate_limit,
-        pre_auth,
-        request_id: head.request_id(),
-        traceparent: head.traceparent(),
-    })
+fn pre_auth(settings: &EdgeSettings) -> PreAuth {
+    PreAuth { limit: settings.pre_auth }
 }
 
-/// The one well-formed signature with an accepted algorithm, if that is what there is.
-fn claimed(field: Field<'_>, settings: &EdgeSettings) -> Option<Signature> {
-    match field {
-        Field::Once(value) => Signature::parse(value)
-            .ok()
-            .filter(|signature| settings.algorithms.contains(&signature.algorithm())),
-        Field::Absent | Field::Several => None,
-    }
+fn source(around: &impl Surroundings) -> Source {
+    Source::parse(&around.source_address())
 }
 
 /// Declared bodies up to this are read to their end before a refusal: an HTTP/1 connection then

@@ -48,9 +48,10 @@ pub struct Answer {
 /// Whose limit a delivery counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charge {
-    /// A fresh event from somebody who has the key.
+    /// The endpoint's: a fresh event from somebody who has the key.
     Endpoint,
-    /// Whatever a copy of an old message can cause as well: too old, repeated, replayed elsewhere,
-    /// no event at all, or not taken. It must not use up what genuine events need.
+    /// Its source's: whatever a copy of an old message can cause as well, such as an event that is
+    /// too old, repeated or replayed elsewhere, no event at all, or one that could not be taken. It
+    /// must not use up what genuine events need.
     Source,
 }

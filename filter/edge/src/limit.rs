@@ -146,11 +146,17 @@ pub fn charge_endpoint(
     decide(cells, &cell, limit, now, Access::Charge)
 }
 
+/// Takes back what [`charge_endpoint`] counted: the request turned out not to be the endpoint's to
+/// pay for.
+pub fn give_back_endpoint(cells: &impl SharedCells, endpoint: &Endpoint, limit: RateLimit) {
+    give_back(cells, &[ENDPOINT_CELLS, endpoint.as_str()].concat(), limit);
+}
+
 /// Where a request came from, as the proxy decided (never from a header).
 ///
 /// **Shape:** an IPv4 address, the /64 of an IPv6 address, or unknown (a socket without an
 /// address): all unknown ones share one bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// IPv4, also when it was mapped into IPv6.
     V4([u8; 4]),
@@ -187,7 +193,8 @@ impl Source {
     }
 }
 
-/// The limit on what is not authentic, per source. Reading it charges nothing; only a refusal does.
+/// The limit of one source on what is not authentic and on what is no fresh event. Reading it
+/// charges nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct PreAuth {
     /// The limit of one source.
@@ -200,9 +207,14 @@ impl PreAuth {
         decide(cells, &pre_auth_cell(source), self.limit, now, Access::Peek)
     }
 
-    /// Counts one refused request.
+    /// Counts one request.
     pub fn charge(&self, cells: &impl SharedCells, source: Source, now: u64) -> Verdict {
         decide(cells, &pre_auth_cell(source), self.limit, now, Access::Charge)
+    }
+
+    /// Takes back what [`charge`](Self::charge) counted.
+    pub fn give_back(&self, cells: &impl SharedCells, source: Source) {
+        give_back(cells, &pre_auth_cell(source), self.limit);
     }
 }
 
@@ -248,6 +260,18 @@ fn decide(
     match limiter.check() {
         Ok(()) => Verdict::Admitted,
         Err(until) => Verdict::Limited { retry_after: until.wait_time_from(HostInstant(now)) },
+    }
+}
+
+/// The opposite of one admitted request: its share of the interval is taken off the arrival time.
+/// A bucket that has filled up since stays full.
+fn give_back(cells: &impl SharedCells, cell: &str, limit: RateLimit) {
+    let share = nanos(limit.quota().replenish_interval());
+    for _ in 0..MAX_ROUNDS {
+        let (Some(stored), mark) = cells.load(cell) else { return };
+        if cells.swap(cell, stored.saturating_sub(share), mark) {
+            return;
+        }
     }
 }
 

@@ -59,7 +59,11 @@ impl Outcome {
 
 /// The gauge of known endpoints.
 pub const ENDPOINTS_METRIC: &str = "lockgate_edge_endpoints";
-/// The gauge of the sidecar's version that a worker judges by.
+/// The gauge of the version that a worker judges by: its last 16 bits. They show whether all
+/// workers and gateways agree, and are too few to guess a weak key by.
 pub const VERSION_METRIC: &str = "lockgate_edge_sync_version";
-/// The gauge of seconds since the sidecar last answered.
+/// The gauge of seconds since the sidecar last answered the worker that waits longest; since that
+/// worker's start if it never has.
 pub const AGE_METRIC: &str = "lockgate_edge_sync_age_seconds";
+/// The counter of questions to the sidecar that got no answer, or none that makes sense.
+pub const SYNC_FAILED_METRIC: &str = "lockgate_edge_sync_failed_total";

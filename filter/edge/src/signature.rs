@@ -1,8 +1,8 @@
 //! The signature header: `X-Signature: <algorithm>=<hex HMAC of the body>`.
 //!
 //! The MAC is computed incrementally, over every active key at once, and compared in constant time.
-//! What has no key is compared with a dummy one, so that an unknown endpoint costs what a known one
-//! costs.
+//! Dummy keys fill up to the number that the caller names, so that neither an endpoint's existence
+//! nor a rotation shows in the time an answer takes.
 
 use core::fmt;
 use core::str::FromStr;
@@ -41,6 +41,14 @@ impl Algorithm {
             Self::Sha256 => "sha256",
             Self::Sha384 => "sha384",
             Self::Sha512 => "sha512",
+        }
+    }
+
+    /// The length in bytes of what the hash takes in at a time.
+    pub fn block_bytes(self) -> usize {
+        match self {
+            Self::Sha224 | Self::Sha256 => 64,
+            Self::Sha384 | Self::Sha512 => 128,
         }
     }
 
@@ -123,6 +131,14 @@ impl Signature {
         Ok(Self { algorithm, mac })
     }
 
+    /// The first bytes of the MAC. They tell messages apart: nobody without the key can make two
+    /// bodies with the same ones.
+    pub(crate) fn mark(&self) -> [u8; 16] {
+        let mut mark = [0; 16];
+        mark.iter_mut().zip(self.mac).for_each(|(to, from)| *to = from);
+        mark
+    }
+
     /// The algorithm that the sender chose.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -185,20 +201,25 @@ impl SignatureError {
 /// each byte once.
 pub struct Verifier {
     signature: Signature,
+    /// One for each key, and then one for each dummy.
     macs: Vec<State>,
-    /// Cleared when the only key is the dummy.
-    known: Choice,
+    /// How many of them belong to keys.
+    real: u64,
 }
 
 impl Verifier {
-    /// Starts over `keys`; an empty slice is verified against a dummy key and never matches.
-    pub fn new(signature: &Signature, keys: &[Key]) -> Self {
+    /// Starts over `keys`, and over as many dummy keys as make it `work` keys in all, at least one.
+    /// A dummy never matches.
+    pub fn new(signature: &Signature, keys: &[Key], work: usize) -> Self {
         let algorithm = signature.algorithm;
-        let macs = match keys {
-            [] => State::new(algorithm, &DUMMY_KEY).into_iter().collect(),
-            keys => keys.iter().filter_map(|key| State::new(algorithm, key.bytes())).collect(),
-        };
-        Self { signature: signature.clone(), macs, known: Choice::from(u8::from(!keys.is_empty())) }
+        let dummies = work.max(1).saturating_sub(keys.len());
+        let keys_in_use = keys.iter().map(|key| key.block(algorithm));
+        let macs = keys_in_use
+            .chain(core::iter::repeat_n(DUMMY_KEY.as_slice(), dummies))
+            .filter_map(|key| State::new(algorithm, key))
+            .collect();
+        let real = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+        Self { signature: signature.clone(), macs, real }
     }
 
     /// Hashes the next piece of the body.
@@ -207,16 +228,16 @@ impl Verifier {
     }
 
     /// The index of the key that made the signature, if one did. The time depends on the body and
-    /// the number of keys alone.
+    /// the number of keys, dummies included, alone.
     pub fn finish(self) -> Option<usize> {
         let mut index = 0u64;
         let mut found = Choice::from(0);
         for (at, mac) in (0u64..).zip(self.macs) {
-            let equal = mac.equals(self.signature.mac());
+            let equal = mac.equals(self.signature.mac()) & Choice::from(u8::from(at < self.real));
             index.conditional_assign(&at, equal & !found);
             found |= equal;
         }
-        if bool::from(found & self.known) { usize::try_from(index).ok() } else { None }
+        if bool::from(found) { usize::try_from(index).ok() } else { None }
     }
 
     /// The signature that is being verified.
@@ -260,6 +281,8 @@ enum State {
 impl State {
     /// HMAC takes a key of any length, so this is never `None`.
     fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+        #[cfg(test)]
+        work::count(work::of_key(algorithm, key));
         match algorithm {
             Algorithm::Sha224 => Hmac::new_from_slice(key).ok().map(Self::Sha224),
             Algorithm::Sha256 => Hmac::new_from_slice(key).ok().map(Self::Sha256),
@@ -269,6 +292,8 @@ impl State {
     }
 
     fn update(&mut self, piece: &[u8]) {
+        #[cfg(test)]
+        work::count(piece.len());
         match self {
             Self::Sha224(mac) => mac.update(piece),
             Self::Sha256(mac) => mac.update(piece),
@@ -278,6 +303,8 @@ impl State {
     }
 
     fn write(self, to: &mut [u8; MAX_MAC]) {
+        #[cfg(test)]
+        work::count(1);
         fn copy(to: &mut [u8; MAX_MAC], from: &[u8]) {
             to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         }
@@ -311,3 +338,29 @@ const DUMMY_KEY: [u8; 32] = *b"no endpoint, no key: never match";
 /// The first bytes of RFC 4231 test case 2, in the order of [`Algorithm::ALL`].
 const SELF_TEST: [&str; 4] =
     ["a30e01098bc6dbbf", "5bdcc146bf60754e", "af45d2e376484031", "164b7a7bfcf819e2"];
+
+/// Counts what is hashed, in bytes, for the test that all endpoints cost the same.
+#[cfg(test)]
+pub(crate) mod work {
+    use core::cell::Cell;
+
+    use super::Algorithm;
+
+    thread_local! {
+        static BYTES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn count(bytes: usize) {
+        BYTES.set(BYTES.get() + bytes);
+    }
+
+    /// Two blocks, and the hash of a key that is longer than one.
+    pub(crate) fn of_key(algorithm: Algorithm, key: &[u8]) -> usize {
+        let block = algorithm.block_bytes();
+        2 * block + if key.len() > block { key.len() } else { 0 }
+    }
+
+    pub(crate) fn take() -> usize {
+        BYTES.replace(0)
+    }
+}

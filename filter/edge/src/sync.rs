@@ -1,36 +1,38 @@
 //! How a worker keeps its table: a question at a time, the sidecar answers when there is something
 //! to say.
 //!
-//! A full table may come in pages; it is staged and replaces the old one after its last page, so
-//! that no request ever meets half a table. Unchanged records are shared with the old table: a
-//! restart of the sidecar does not double the memory. A lost call is asked again after a pause,
-//! from the tick: never from the callback that says it was lost, which would spin while nobody
-//! listens. Times are the host's and may step back.
+//! A version is a hash of what a worker judges by, so every replica of the sidecar that judges alike
+//! answers alike. A full table may come in pages; it is staged and replaces the old one after its
+//! last page, so that no request ever meets half a table. Unchanged records are shared with the old
+//! table: a new table does not double the memory. A lost call is asked again after a pause, from the
+//! tick: never from the callback that says it was lost, which would spin while nobody listens. Times
+//! are the host's and may step back.
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
-use crate::{Edge, EdgeSettings, EndpointTable, Record};
+use crate::worker::Refused;
+use crate::{Certainty, Edge, EdgeSettings, EndpointTable, Record};
 
 /// What a worker asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncQuestion {
     /// The version it judges by; 0 for none.
     pub version: u64,
-    /// Who gave out that version; empty for none.
-    pub instance: String,
     /// Where the next page begins; empty for a new question.
     pub cursor: String,
+    /// Known endpoints → how many signatures were refused since the last question; at most 100.
+    pub refused: Vec<(Endpoint, u32)>,
 }
 
 /// What the sidecar answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncAnswer {
-    /// The version that the worker has after the last page.
+    /// The version that the worker has after the last page; never 0.
     pub version: u64,
-    /// Who answers: changes when the sidecar restarts.
-    pub instance: String,
+    /// How sure the sidecar is that it knows every endpoint.
+    pub certainty: Certainty,
     /// What is new.
     pub change: Change,
     /// The cursor of the next page, if there is one.
@@ -59,17 +61,21 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub struct Syncer {
     edge: Option<Edge>,
-    instance: String,
     staging: Option<Staging>,
     call: Call,
     failures: u32,
-    answered_at: Option<u64>,
+    /// When the sidecar last answered; before that, when it was first asked.
+    heard: Option<u64>,
+    /// When the last two full tables began to come.
+    fulls: [u64; 2],
+    /// The next question asks for the whole table, whatever the worker has.
+    anew: bool,
+    refused: Refused,
 }
 
 #[derive(Debug)]
 struct Staging {
     version: u64,
-    instance: String,
     table: EndpointTable,
     cursor: String,
 }
@@ -88,6 +94,11 @@ enum Call {
 }
 
 impl Syncer {
+    /// As if the sidecar had sent this table.
+    pub(crate) fn with(edge: Edge) -> Self {
+        Self { edge: Some(edge), ..Self::default() }
+    }
+
     /// What to judge by; nothing until the first complete answer.
     pub fn edge(&self) -> Option<&Edge> {
         self.edge.as_ref()
@@ -95,6 +106,10 @@ impl Syncer {
 
     /// The question to ask now, if it is time. `now` is in nanoseconds of the host's clock.
     pub fn ask(&mut self, now: u64) -> Option<SyncQuestion> {
+        self.heard.get_or_insert(now);
+        if let Some(edge) = &mut self.edge {
+            edge.forget_gone(now);
+        }
         let waiting = match &mut self.call {
             Call::Ready => false,
             // A call that outlived its own deadline was lost: the proxy forgot to say so.
@@ -105,11 +120,13 @@ impl Syncer {
             return None;
         }
         self.call = Call::Running { since: now };
-        let version = self.edge.as_ref().map_or(0, |edge| edge.version);
-        let instance = self.instance.clone();
-        let cursor =
-            self.staging.as_ref().map(|staging| staging.cursor.clone()).unwrap_or_default();
-        Some(SyncQuestion { version, instance, cursor })
+        let edge = self.edge.as_ref().filter(|_| !self.anew);
+        let cursor = self.staging.as_ref().map(|staging| staging.cursor.clone());
+        Some(SyncQuestion {
+            version: edge.map_or(0, |edge| edge.version),
+            cursor: cursor.unwrap_or_default(),
+            refused: self.refused.ask(),
+        })
     }
 
     /// Takes an answer. True: there is more to fetch or something changed, so ask again at once.
@@ -122,29 +139,46 @@ impl Syncer {
         };
         self.call = Call::Ready;
         self.failures = 0;
-        self.answered_at = Some(now);
+        self.heard = Some(now);
+        self.refused.told();
         match answer.change {
             Change::Full(records) => {
+                let continues =
+                    self.staging.as_ref().is_some_and(|staged| staged.version == answer.version);
+                let often = !continues && self.is_often(now);
                 let news = self.edge.as_ref().is_none_or(|edge| edge.version != answer.version)
-                    || self.instance != answer.instance
                     || answer.next.is_some();
-                self.stage(records, answer.version, answer.instance, answer.next, answer.settings);
+                self.stage(records, &answer.next, answer.version);
+                if answer.next.is_none() {
+                    self.replace(answer.settings, answer.certainty, now);
+                }
+                if often {
+                    // Replicas that do not agree, or a table that never stands still.
+                    self.pause(now, CALM);
+                    return false;
+                }
                 news || held
             }
             Change::Delta { base, upserts, removals } => {
                 self.staging = None;
-                let ours = self.instance == answer.instance;
-                let Some(edge) = self.edge.as_mut().filter(|edge| ours && edge.version == base)
-                else {
+                let Some(edge) = self.edge.as_mut().filter(|edge| edge.version == base) else {
                     // A delta to something else than what we have: begin anew.
-                    self.instance = String::new();
-                    self.pause(now, false);
+                    self.anew = true;
+                    self.pause(now, FIRST_PAUSE);
                     return false;
                 };
                 let changed = edge.version != answer.version;
-                upserts.into_iter().for_each(|record| edge.table.upsert(Arc::new(record)));
-                removals.iter().for_each(|endpoint| edge.table.remove(endpoint));
+                for record in upserts {
+                    edge.gone.remove(&record.endpoint);
+                    edge.table.upsert(Arc::new(record));
+                }
+                for endpoint in removals {
+                    if edge.table.remove(&endpoint).is_some() {
+                        edge.gone.insert(endpoint, now);
+                    }
+                }
                 edge.settings = answer.settings;
+                edge.certainty = answer.certainty;
                 edge.version = answer.version;
                 changed || held
             }
@@ -155,31 +189,32 @@ impl Syncer {
     pub fn fail(&mut self, now: u64) {
         self.failures = self.failures.saturating_add(1);
         self.staging = None;
-        self.pause(now, true);
+        self.refused.fail();
+        let doublings = self.failures.saturating_sub(1).min(MAX_DOUBLINGS);
+        self.pause(now, FIRST_PAUSE.saturating_mul(1 << doublings));
     }
 
-    /// How long ago the sidecar last answered.
-    pub fn age(&self, now: u64) -> Option<Duration> {
-        self.answered_at.map(|at| Duration::from_nanos(now.saturating_sub(at)))
+    /// When the sidecar last answered; before its first answer, when it was first asked.
+    pub fn heard(&self) -> Option<u64> {
+        self.heard
     }
 
-    fn stage(
-        &mut self,
-        records: Vec<Record>,
-        version: u64,
-        instance: String,
-        next: Option<String>,
-        settings: EdgeSettings,
-    ) {
-        let mut staging = self
-            .staging
-            .take()
-            .filter(|staging| staging.version == version && staging.instance == instance)
-            .unwrap_or_else(|| Staging {
-                version,
-                instance,
-                table: EndpointTable::default(),
-                cursor: String::new(),
+    /// A signature was refused on an endpoint that exists.
+    pub(crate) fn count_refused(&mut self, endpoint: &Endpoint) {
+        self.refused.count(endpoint);
+    }
+
+    /// Whether this is the third full table within a second.
+    fn is_often(&mut self, now: u64) -> bool {
+        let [last, one_before] = self.fulls;
+        self.fulls = [now, last];
+        one_before > 0 && now.saturating_sub(one_before) < nanos(CALM)
+    }
+
+    fn stage(&mut self, records: Vec<Record>, next: &Option<String>, version: u64) {
+        let mut staging =
+            self.staging.take().filter(|staging| staging.version == version).unwrap_or_else(|| {
+                Staging { version, table: EndpointTable::default(), cursor: String::new() }
             });
         let old = self.edge.as_ref().map(|edge| &edge.table);
         for record in records {
@@ -189,21 +224,30 @@ impl Syncer {
                 .cloned();
             staging.table.upsert(kept.unwrap_or_else(|| Arc::new(record)));
         }
-        match next {
-            Some(cursor) => {
-                staging.cursor = cursor;
-                self.staging = Some(staging);
-            }
-            None => {
-                self.instance = staging.instance;
-                self.edge = Some(Edge { settings, table: staging.table, version });
-            }
-        }
+        staging.cursor = next.clone().unwrap_or_default();
+        self.staging = Some(staging);
     }
 
-    fn pause(&mut self, now: u64, failed: bool) {
-        let doublings = if failed { self.failures.saturating_sub(1).min(MAX_DOUBLINGS) } else { 0 };
-        let pause = nanos(FIRST_PAUSE) << doublings;
+    /// The staged table is whole.
+    fn replace(&mut self, settings: EdgeSettings, certainty: Certainty, now: u64) {
+        let Some(staging) = self.staging.take() else { return };
+        self.anew = false;
+        let mut edge = Edge::new(settings, staging.table, staging.version);
+        edge.certainty = certainty;
+        if let Some(old) = self.edge.take() {
+            edge.gone = old.gone;
+            edge.gone.retain(|endpoint, _| edge.table.find(endpoint).is_none());
+            for record in old.table.iter() {
+                if edge.table.find(&record.endpoint).is_none() {
+                    edge.gone.insert(record.endpoint.clone(), now);
+                }
+            }
+        }
+        self.edge = Some(edge);
+    }
+
+    fn pause(&mut self, now: u64, pause: Duration) {
+        let pause = nanos(pause);
         // The low digits of the host's clock differ between workers: good enough to spread them.
         let jitter = now % (pause / 2).max(1);
         self.call = Call::Pausing { since: now, pause: pause.saturating_add(jitter) };
@@ -230,3 +274,6 @@ const HELD: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// 100 ms · 2⁴ = 1.6 s, and up to half of that as jitter.
 const MAX_DOUBLINGS: u32 = 4;
+/// Two full tables in this time are fine (a start, and a change at once); after a third one the
+/// worker pauses for as long.
+const CALM: Duration = Duration::from_secs(1);

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use lockgate_edge::endpoint::Endpoint;
-use lockgate_edge::limit::{PreAuth, RateLimit, SharedCells, Source, Verdict, charge_endpoint};
+use lockgate_edge::limit::{
+    PreAuth, RateLimit, SharedCells, Source, Verdict, charge_endpoint, give_back_endpoint,
+};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -205,4 +207,19 @@ fn workers_that_race_admit_the_limit_exactly() {
         workers.into_iter().map(|worker| worker.join().unwrap()).sum()
     });
     assert_eq!(total, 100);
+}
+
+#[test]
+fn what_is_given_back_can_be_had_again_and_no_more() {
+    let (cells, limit) = (Cells::default(), limit(3, 30));
+    assert_eq!(admitted(&cells, limit, NOW, 5), 3);
+    give_back_endpoint(&cells, &endpoint(), limit);
+    assert_eq!(admitted(&cells, limit, NOW, 5), 1);
+    for _ in 0..10 {
+        give_back_endpoint(&cells, &endpoint(), limit);
+    }
+    assert_eq!(admitted(&cells, limit, NOW, 10), 3, "never more than the burst");
+    let nobody = Cells::default();
+    give_back_endpoint(&nobody, &endpoint(), limit);
+    assert_eq!(admitted(&nobody, limit, NOW, 10), 3);
 }

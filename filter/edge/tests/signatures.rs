@@ -1,7 +1,7 @@
 //! Signatures and keys, through the public API: on the host and under Node.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
-use lockgate_edge::key::{Key, KeyWarning};
+use lockgate_edge::key::{Key, KeyError, KeyWarning, Keys};
 use lockgate_edge::signature::{Algorithm, Signature, SignatureError, Verifier, self_test, sign};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -32,7 +32,8 @@ const FLUX: [(&[u8], &str); 5] = [
 const FLUX_KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 fn verify(signature: &str, keys: &[Key], pieces: &[&[u8]]) -> Option<usize> {
-    let mut verifier = Verifier::new(&Signature::parse(signature.as_bytes()).unwrap(), keys);
+    let mut verifier =
+        Verifier::new(&Signature::parse(signature.as_bytes()).unwrap(), keys, keys.len());
     pieces.iter().for_each(|piece| verifier.update(piece));
     verifier.finish()
 }
@@ -161,6 +162,52 @@ fn nothing_verifies_without_a_key() {
     let dummy = b"no endpoint, no key: never match";
     assert_eq!(verify(&sign(Algorithm::Sha256, dummy, b"x"), &[], &[b"x"]), None);
     assert_eq!(verify(&sign(Algorithm::Sha256, b"", b""), &[], &[]), None);
+    // Nor do the dummies beside a key, and they do not hide it.
+    let (keys, by_dummy) = ([key(FLUX_KEY)], sign(Algorithm::Sha256, dummy, b"x"));
+    for (signature, expected) in
+        [(by_dummy, None), (sign(Algorithm::Sha256, FLUX_KEY, b"x"), Some(0))]
+    {
+        let signature = Signature::parse(signature.as_bytes()).unwrap();
+        let mut verifier = Verifier::new(&signature, &keys, 8);
+        verifier.update(b"x");
+        assert_eq!(verifier.finish(), expected);
+    }
+}
+
+#[test]
+fn keys_longer_than_a_block_verify_under_every_algorithm() {
+    for length in [64, 65, 127, 128, 129, 131, 4096] {
+        let long = vec![0xaa; length];
+        for algorithm in Algorithm::ALL {
+            let signature = sign(algorithm, &long, b"body");
+            assert_eq!(
+                verify(&signature, &[key(&long)], &[b"bo", b"dy"]),
+                Some(0),
+                "{length} {algorithm}"
+            );
+        }
+    }
+}
+
+#[test]
+fn keys_have_a_bound_in_length_and_in_number() {
+    assert!(Key::new("hmac-key", &[7; 4096]).is_ok());
+    let long = Key::new("hmac-key", &vec![7; 5 << 20]).unwrap_err();
+    assert_eq!(
+        (long.to_string().as_str(), long.reason()),
+        (
+            "key \"hmac-key\" has 5242880 bytes, expected at most 4096 (32 random ones are good)",
+            "KeyTooLong"
+        )
+    );
+    let some = |count| (0..count).map(|_| key(FLUX_KEY)).collect();
+    assert_eq!(Keys::new(some(8)).unwrap().len(), 8);
+    let many = Keys::new(some(9)).unwrap_err();
+    assert_eq!(many, KeyError::TooMany { name: "hmac-key".into() });
+    assert_eq!(
+        many.to_string(),
+        "key \"hmac-key\" is one more than the 8 that an endpoint may have: remove old ones"
+    );
 }
 
 #[test]
@@ -219,7 +266,7 @@ fn neither_keys_nor_macs_are_printed() {
     let secret = key(b"a secret that must never be printed");
     assert!(!format!("{secret:?}").contains("secret that"));
     let signature = Signature::parse(FLUX[0].1.as_bytes()).unwrap();
-    let verifier = Verifier::new(&signature, &[secret]);
+    let verifier = Verifier::new(&signature, &[secret], 2);
     assert!(!format!("{signature:?} {verifier:?}").contains("861d1ff7"));
     assert_eq!(signature.to_string(), FLUX[0].1);
 }

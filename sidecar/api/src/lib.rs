@@ -1,5 +1,5 @@
 //! `lockgate.v1.Gate`: what the edge and the sidecar say to each other, and the only place where
-//! those messages become core types.
+//! those messages become the edge's types.
 //!
 //! Messages are generated from `proto/lockgate/v1/gate.proto` when the crate is built. Client and
 //! server of the service exist with the feature `grpc` (the default); the filter builds without it
@@ -31,5 +31,3 @@ pub const GATE_SERVICE: &str = "lockgate.v1.Gate";
 pub const SYNC_METHOD: &str = "Sync";
 /// The name of the call that hands over a delivery.
 pub const DELIVER_METHOD: &str = "Deliver";
-/// The most endpoints in one answer of `Sync`.
-pub const PAGE: usize = 500;

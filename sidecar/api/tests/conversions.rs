@@ -1,17 +1,18 @@
 //! What is written to the wire is read back the same, and what is wrong is named.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
-use std::sync::Arc;
-
 use core::time::Duration;
 
 use lockgate_api::{WireError, v1};
 use lockgate_edge::endpoint::{PathPrefix, PipelineKey};
-use lockgate_edge::key::Key;
+use lockgate_edge::key::{Key, Keys};
 use lockgate_edge::limit::RateLimit;
 use lockgate_edge::reply::Reply;
 use lockgate_edge::signature::{Algorithm, Signature, sign};
-use lockgate_edge::{Change, EdgeSettings, Forward, Record, SyncAnswer, SyncQuestion};
+use lockgate_edge::{
+    Answer, Certainty, Change, Charge, EdgeSettings, Forward, Freshness, Record, SyncAnswer,
+    SyncQuestion,
+};
 use prost::Message;
 
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -30,16 +31,18 @@ fn settings() -> EdgeSettings {
         algorithms: vec![Algorithm::Sha256, Algorithm::Sha512],
         allow_unsigned: vec![PipelineKey::new("a", "b").unwrap()],
         wait: Duration::from_secs(5),
+        freshness: Freshness { past: Duration::from_secs(90), future: Duration::from_secs(7) },
     }
 }
 
 fn record() -> Record {
     Record {
         endpoint: "team-a/podinfo/dev".parse().unwrap(),
-        keys: Arc::new([
+        keys: Keys::new(vec![
             Key::new("", KEY).unwrap(),
             Key::new("", b"another key of 32 bytes, as it is").unwrap(),
-        ]),
+        ])
+        .unwrap(),
         rate_limit: Some(RateLimit::new(3, Duration::from_secs(1)).unwrap()),
     }
 }
@@ -47,7 +50,10 @@ fn record() -> Record {
 fn answer(change: Change, next: Option<&str>) -> SyncAnswer {
     SyncAnswer {
         version: 4,
-        instance: "one".into(),
+        certainty: Certainty {
+            complete: false,
+            unreadable: vec![PipelineKey::new("team-b", "broken").unwrap()],
+        },
         change,
         next: next.map(Into::into),
         settings: settings(),
@@ -74,10 +80,14 @@ fn forward() -> Forward {
 
 #[test]
 fn questions_and_answers_survive_the_wire() {
-    let question = SyncQuestion { version: 3, instance: "one".into(), cursor: "x".into() };
+    let question = SyncQuestion {
+        version: 3,
+        cursor: "x".into(),
+        refused: vec![("team-a/podinfo/dev".parse().unwrap(), 17)],
+    };
     assert_eq!(
-        SyncQuestion::from(over_the_wire(v1::SyncRequest::from(question.clone()))),
-        question
+        SyncQuestion::try_from(over_the_wire(v1::SyncRequest::from(question.clone()))),
+        Ok(question)
     );
     for answer in [
         answer(Change::Full(vec![record()]), Some("team-a/podinfo/dev")),
@@ -119,8 +129,8 @@ fn deliveries_survive_the_wire_byte_for_byte() {
 }
 
 #[test]
-fn replies_survive_the_wire() {
-    for reply in [
+fn answers_survive_the_wire() {
+    for (number, reply) in [
         Reply::created(&"x", "https://git.example.org/pr/1".into()),
         Reply::accepted(&"x", None),
         Reply::nothing("NotASuccess", "the event reports no success"),
@@ -129,10 +139,15 @@ fn replies_survive_the_wire() {
         Reply::unprocessable("NoRevision", "event has no revision", None),
         Reply::failed("BranchModified", "see the promotion"),
         Reply::unavailable(),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let charge = if number % 2 == 0 { Charge::Endpoint } else { Charge::Source };
+        let answer = Answer { reply, charge };
         assert_eq!(
-            Reply::try_from(over_the_wire(v1::DeliverResponse::from(reply.clone()))),
-            Ok(reply)
+            Answer::try_from(over_the_wire(v1::DeliverResponse::from(answer.clone()))),
+            Ok(answer)
         );
     }
 }
@@ -168,7 +183,19 @@ fn wrong_answers_of_sync_are_named() {
         (endpoint(|endpoint| endpoint.name = "a/b".into()), "name: \"a/b\" is not of the form"),
         (
             endpoint(|endpoint| endpoint.keys.push(b"short".to_vec())),
-            "a key of team-a/podinfo/dev is too short",
+            "team-a/podinfo/dev: key \"\" has 5 bytes, expected at least 16",
+        ),
+        (
+            endpoint(|endpoint| endpoint.keys.push(vec![b'x'; 4097])),
+            "team-a/podinfo/dev: key \"\" has 4097 bytes, expected at most 4096",
+        ),
+        (
+            endpoint(|endpoint| endpoint.keys = vec![KEY.to_vec(); 9]),
+            "team-a/podinfo/dev: key \"\" is one more than the 8",
+        ),
+        (
+            v1::SyncResponse { unreadable: vec!["x".into()], ..response() },
+            "unreadable: \"x\" is not of the form",
         ),
         (
             endpoint(|endpoint| endpoint.rate_limit.as_mut().unwrap().requests = 0),
@@ -194,6 +221,10 @@ fn wrong_answers_of_sync_are_named() {
             "allow_unsigned: \"x\" is not of the form",
         ),
         (with(|settings| settings.wait = String::new()), "wait: \"\" is empty"),
+        (
+            with(|settings| settings.freshness_past = "x".into()),
+            "freshness_past: \"x\" is not a duration",
+        ),
     ];
     for (response, problem) in cases {
         let error = SyncAnswer::try_from(response).unwrap_err().to_string();
@@ -221,18 +252,28 @@ fn wrong_deliveries_are_named() {
 
 #[test]
 fn only_what_is_safe_in_a_response_head_is_relayed() {
-    let response =
-        || v1::DeliverResponse::from(Reply::created(&"x", "https://git.example.org/pr/1".into()));
+    let reply = Reply::created(&"x", "https://git.example.org/pr/1".into());
+    let answer = Answer { reply, charge: Charge::Endpoint };
+    let response = || v1::DeliverResponse::from(answer.clone());
+    for charge in [0, 3, -1] {
+        assert!(
+            Answer::try_from(v1::DeliverResponse { charge, ..response() }).is_err(),
+            "{charge}"
+        );
+    }
     for status in [0, 100, 199, 600, 65_736] {
-        assert!(Reply::try_from(v1::DeliverResponse { status, ..response() }).is_err(), "{status}");
+        assert!(
+            Answer::try_from(v1::DeliverResponse { status, ..response() }).is_err(),
+            "{status}"
+        );
     }
     for text in ["a\r\nset-cookie: x", "a\nb", "a\0", "\u{e9}", "a\u{7f}"] {
         assert!(
-            Reply::try_from(v1::DeliverResponse { location: text.into(), ..response() }).is_err(),
+            Answer::try_from(v1::DeliverResponse { location: text.into(), ..response() }).is_err(),
             "{text:?}"
         );
         assert!(
-            Reply::try_from(v1::DeliverResponse { content_type: text.into(), ..response() })
+            Answer::try_from(v1::DeliverResponse { content_type: text.into(), ..response() })
                 .is_err(),
             "{text:?}"
         );

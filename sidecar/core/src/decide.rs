@@ -5,8 +5,6 @@
 //! [`Plan::query`] asks for; [`Plan::decide`] ends it. All of it is pure: the same event, pipeline
 //! and history give the same decision.
 
-use core::time::Duration;
-
 use jiff::Timestamp;
 
 use crate::event::{Event, Severity};
@@ -24,24 +22,8 @@ mod outcome;
 mod rules;
 
 pub use history::{History, HistoryQuery, Latest, LatestState, ObjectRecord, TargetHistory};
+pub use lockgate_edge::Freshness;
 pub use outcome::{NothingReason, Refusal};
-
-/// How far an event's time may be from ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freshness {
-    /// How old it may be.
-    pub past: Duration,
-    /// How far ahead the sender's clock may be.
-    pub future: Duration,
-}
-
-impl Default for Freshness {
-    /// 10 minutes, of which Flux's own retries take one; 2 minutes, more than clocks under NTP
-    /// differ.
-    fn default() -> Self {
-        Self { past: Duration::from_secs(10 * 60), future: Duration::from_secs(2 * 60) }
-    }
-}
 
 /// Reads a body that was proven genuine.
 ///

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::pipeline::document::{Fields, Reader, member};
 use crate::pipeline::{FieldError, Loaded};
-use lockgate_edge::key::{Key, KeyError, KeyWarning, MAX_KEYS};
+use lockgate_edge::key::{Key, KeyError, KeyWarning, Keys};
 
 mod credentials;
 mod placeholder;
@@ -73,8 +73,8 @@ pub enum KeyRemark {
     NotAKey(String, Placeholder),
     /// It is not used: the endpoint has as many keys as it may have, and this is one of the last
     /// in alphabetical order.
-    #[error("key {0:?} is one more than the {MAX_KEYS} that an endpoint may have: remove old ones")]
-    TooMany(String),
+    #[error("{0}")]
+    TooMany(KeyError),
     /// It is used all the same.
     #[error("{0}")]
     Warned(KeyWarning),
@@ -131,7 +131,7 @@ impl Secret {
     /// The usable HMAC keys in alphabetical order of their data keys, and what is to be said about
     /// each data key.
     #[must_use]
-    pub fn hmac_keys(&self) -> (Vec<Key>, Vec<(String, KeyRemark)>) {
+    pub fn hmac_keys(&self) -> (Keys, Vec<(String, KeyRemark)>) {
         let mut keys = Vec::new();
         let mut remarks = Vec::new();
         for (name, value) in self.values.iter().filter(|(name, _)| is_hmac_key(name)) {
@@ -141,7 +141,9 @@ impl Secret {
                 continue;
             }
             match Key::new(name, value.bytes()) {
-                Ok(_) if keys.len() == MAX_KEYS => remark(KeyRemark::TooMany(name.to_string())),
+                Ok(_) if keys.len() == Keys::MOST => {
+                    remark(KeyRemark::TooMany(KeyError::TooMany { name: name.to_string() }));
+                }
                 Ok(key) => {
                     key.warnings().into_iter().map(KeyRemark::Warned).for_each(remark);
                     keys.push(key);
@@ -149,7 +151,8 @@ impl Secret {
                 Err(error) => remark(KeyRemark::Refused(error)),
             }
         }
-        (keys, remarks)
+        // There are never more than an endpoint may have.
+        (Keys::new(keys).unwrap_or_default(), remarks)
     }
 
     /// The data keys whose value is recognisably none, in alphabetical order. Looks at what

@@ -7,10 +7,11 @@
     reason = "test code"
 )]
 
-use lockgate_core::decide::{Freshness, Refusal, admit};
+use lockgate_core::decide::{Refusal, admit};
 use lockgate_core::event::{Event, EventError, EventProblem, Severity};
 use lockgate_core::pipeline::Reasons;
 use lockgate_core::revision::RevisionError;
+use lockgate_edge::Freshness;
 
 const UPGRADED: &str = include_str!("../../../filter/edge/tests/fixtures/events/upgraded.json");
 const INSTALLED: &str =

@@ -10,9 +10,9 @@ mod reader;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
-use lockgate_core::decide::Freshness;
 use lockgate_core::retry::RetryPolicy;
 use lockgate_edge::EdgeSettings;
+use lockgate_edge::Freshness;
 use lockgate_git::SigningKey;
 
 pub use self::keys::{KEYS, Key};

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
-use lockgate_core::decide::Freshness;
 use lockgate_core::retry::RetryPolicy;
 use lockgate_edge::EdgeSettings;
+use lockgate_edge::Freshness;
 use lockgate_edge::endpoint::{PathPrefix, PipelineKey};
 use lockgate_edge::limit::RateLimit;
 use lockgate_edge::signature::Algorithm;
@@ -143,6 +143,7 @@ impl Reader {
             text.parse::<PipelineKey>().map_err(|error| error.to_string())
         });
         let wait = self.duration("wait");
+        let freshness = self.freshness();
         if wait.is_some_and(|wait| wait > MAX_WAIT) {
             self.fail("wait", "expected at most 1m: no sender waits longer");
         }
@@ -154,6 +155,7 @@ impl Reader {
             algorithms: algorithms?,
             allow_unsigned: allow_unsigned?,
             wait: wait?,
+            freshness: freshness?,
         })
     }
 

@@ -3,38 +3,52 @@
 //!
 //! The caller is trusted with the keys: it reaches this only through a socket of its group, or with
 //! a certificate of a listed name. It is not trusted with a judgement: what Deliver gets is
-//! verified again by whoever answers it.
+//! verified again before it is answered.
 
 mod listen;
 mod table;
+mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{Stream, future::BoxFuture, stream};
 use lockgate_api::v1::{
     DeliverRequest, DeliverResponse, SyncRequest, SyncResponse,
     gate_server::{Gate, GateServer},
 };
-use lockgate_edge::reply::Reply;
-use lockgate_edge::{EdgeSettings, Forward, SyncQuestion};
+use lockgate_edge::endpoint::Endpoint;
+use lockgate_edge::{Answer, EdgeSettings, Forward, SyncAnswer, SyncQuestion};
+use prost::Message as _;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{mpsc, watch},
+    task::JoinSet,
     time::{self, Instant},
 };
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::{
-    Request, Response, Status,
-    service::interceptor::InterceptedService,
-    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
+    Request, Response, Status, service::interceptor::InterceptedService, transport::Server,
 };
 
-pub use self::listen::UnixSocket;
-use self::table::Tables;
+use self::table::{Tables, UnknownCursor};
+pub use self::{listen::UnixSocket, tls::MutualTls};
+use crate::accept::{Acceptor, Bounds, Guarded, Listener};
+use crate::metrics::{Metrics, SyncOutcome};
 use crate::pipelines::{Catalog, Snapshot};
 
 /// Answers a delivery.
-pub type Deliver = Arc<dyn Fn(Forward) -> BoxFuture<'static, Reply> + Send + Sync>;
+pub type Deliver = Arc<dyn Fn(Forward) -> BoxFuture<'static, Answer> + Send + Sync>;
+
+/// Is told how many signatures the edge refused on an endpoint that exists.
+pub type Refused = Arc<dyn Fn(&Endpoint, u32) + Send + Sync>;
+
+/// What the service calls.
+#[derive(Clone)]
+pub struct Hooks {
+    pub deliver: Deliver,
+    pub refused: Refused,
+    pub metrics: Metrics,
+}
 
 /// The service, and the table it syncs from.
 #[derive(Clone)]
@@ -43,7 +57,7 @@ pub struct GateService {
     /// Marked as changed after each change of the table.
     changed: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
-    deliver: Deliver,
+    hooks: Hooks,
 }
 
 /// Keeps the service's table up to date; its end is the end of the service.
@@ -54,20 +68,19 @@ pub struct TableKeeper {
 }
 
 impl GateService {
-    /// `instance` differs for each start. The keeper has to run beside the service.
+    /// The keeper has to run beside the service.
     pub fn new(
-        instance: String,
         settings: EdgeSettings,
         catalog: &Catalog,
-        deliver: Deliver,
+        hooks: Hooks,
         stop: watch::Receiver<bool>,
     ) -> (Self, TableKeeper) {
         let mut snapshots = catalog.subscribe();
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let tables = Arc::new(Tables::new(instance, settings, &snapshot));
+        let tables = Arc::new(Tables::new(settings, &snapshot));
         let (sender, changed) = watch::channel(0);
         (
-            Self { tables: Arc::clone(&tables), changed, stop, deliver },
+            Self { tables: Arc::clone(&tables), changed, stop, hooks },
             TableKeeper { tables, changed: sender, snapshots },
         )
     }
@@ -75,11 +88,9 @@ impl GateService {
     /// Serves on a unix socket until told to stop; the socket's file is removed then.
     pub async fn serve_unix(self, socket: UnixSocket) -> Result<(), tonic::transport::Error> {
         let (listener, _file) = socket.into_parts();
+        let incoming = connections(Acceptor::new(listener, BOUNDS, self.stop.clone()));
         let stop = stopped(self.stop.clone());
-        server()
-            .add_service(self.service())
-            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
-            .await
+        server().add_service(self.service()).serve_with_incoming_shutdown(incoming, stop).await
     }
 
     /// Serves on TCP, to callers with a certificate that the authority signed and that has one of
@@ -89,20 +100,20 @@ impl GateService {
         listener: TcpListener,
         tls: MutualTls,
     ) -> Result<(), tonic::transport::Error> {
+        let tls = Arc::new(tls);
         let stop = stopped(self.stop.clone());
-        let config = ServerTlsConfig::new()
-            .identity(Identity::from_pem(tls.cert, tls.key))
-            .client_ca_root(Certificate::from_pem(tls.client_ca));
-        let names = Arc::new(tls.client_names);
-        let service = InterceptedService::new(self.service(), move |request: Request<()>| {
-            admitted(&names, request)
+        let acceptor = Acceptor::new(listener, BOUNDS, self.stop.clone());
+        let names = Arc::clone(&tls);
+        let service = InterceptedService::new(self.service(), move |request| names.admit(request));
+        let (done, ready) = mpsc::channel(1);
+        let incoming = stream::unfold(ready, |mut ready: mpsc::Receiver<_>| async move {
+            ready.recv().await.map(|stream| (Ok::<_, io::Error>(stream), ready))
         });
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        server()
-            .tls_config(config)?
-            .add_service(service)
-            .serve_with_incoming_shutdown(incoming, stop)
-            .await
+        let serving = server().add_service(service).serve_with_incoming_shutdown(incoming, stop);
+        // The handshakes end when the server does.
+        let mut handshakes = JoinSet::new();
+        handshakes.spawn(shake_hands(acceptor, tls, done));
+        serving.await
     }
 
     fn service(self) -> GateServer<Self> {
@@ -110,31 +121,39 @@ impl GateService {
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE)
     }
-}
 
-/// What mutual TLS needs, as PEM.
-pub struct MutualTls {
-    pub cert: String,
-    pub key: String,
-    pub client_ca: String,
-    /// DNS and URI names; at least one.
-    pub client_names: Vec<String>,
-}
+    fn refused(&self, question: &SyncQuestion) {
+        for (endpoint, count) in &question.refused {
+            (self.hooks.refused)(endpoint, *count);
+        }
+    }
 
-impl MutualTls {
-    /// Errors: a file that cannot be read, by its name.
-    pub fn read(tls: &crate::config::Tls) -> io::Result<Self> {
-        let read = |path: &std::path::Path| {
-            std::fs::read_to_string(path).map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-            })
-        };
-        Ok(Self {
-            cert: read(&tls.cert)?,
-            key: read(&tls.key)?,
-            client_ca: read(&tls.client_ca)?,
-            client_names: tls.client_names.clone(),
-        })
+    /// The answer, if the caller can take it in.
+    fn answered(
+        &self,
+        answer: SyncAnswer,
+        outcome: SyncOutcome,
+    ) -> Result<Response<SyncResponse>, Status> {
+        let response = SyncResponse::from(answer);
+        let bytes = response.encoded_len();
+        if bytes > MAX_MESSAGE {
+            tracing::error!(
+                bytes,
+                "an answer to the edge is too large: no change of a key reaches it"
+            );
+            self.hooks.metrics.sync(SyncOutcome::Failed);
+            return Err(Status::out_of_range(format!(
+                "the answer has {bytes} bytes, expected at most {MAX_MESSAGE}"
+            )));
+        }
+        self.hooks.metrics.sync(outcome);
+        Ok(Response::new(response))
+    }
+
+    fn failed(&self, status: Status) -> Status {
+        tracing::warn!(code = ?status.code(), "a question of the edge was not answered: {}", status.message());
+        self.hooks.metrics.sync(SyncOutcome::Failed);
+        status
     }
 }
 
@@ -160,18 +179,29 @@ impl TableKeeper {
 #[tonic::async_trait]
 impl Gate for GateService {
     async fn sync(&self, request: Request<SyncRequest>) -> Result<Response<SyncResponse>, Status> {
-        let question = SyncQuestion::from(request.into_inner());
+        let question = SyncQuestion::try_from(request.into_inner())
+            .map_err(|error| self.failed(Status::invalid_argument(error.to_string())))?;
+        self.refused(&question);
         let (mut changed, mut stop) = (self.changed.clone(), self.stop.clone());
         let deadline = Instant::now() + HOLD;
         loop {
             changed.mark_unchanged();
-            if let Some(answer) = self.tables.answer(&question) {
-                return Ok(Response::new(answer.into()));
+            match self.tables.answer(&question) {
+                Ok(Some(answer)) => return self.answered(answer, SyncOutcome::Changed),
+                Ok(None) => {}
+                Err(UnknownCursor) => {
+                    return Err(self.failed(Status::aborted(
+                        "the cursor is of a table that is not known here: begin anew",
+                    )));
+                }
             }
             tokio::select! {
-                gone = changed.changed() => if gone.is_err() { return Err(Status::unavailable("the sidecar stops")) },
-                _ = stop.wait_for(|stop| *stop) => return Err(Status::unavailable("the sidecar stops")),
-                () = time::sleep_until(deadline) => return Ok(Response::new(self.tables.unchanged(question.version).into())),
+                gone = changed.changed() => if gone.is_err() { return Err(stops()) },
+                _ = stop.wait_for(|stop| *stop) => return Err(stops()),
+                () = time::sleep_until(deadline) => {
+                    let answer = self.tables.unchanged(question.version).ok_or_else(stops)?;
+                    return self.answered(answer, SyncOutcome::Unchanged);
+                }
             }
         }
     }
@@ -184,7 +214,7 @@ impl Gate for GateService {
             tracing::warn!(%error, "the filter sent something that is not a delivery");
             Status::invalid_argument(error.to_string())
         })?;
-        Ok(Response::new((self.deliver)(forward).await.into()))
+        Ok(Response::new((self.hooks.deliver)(forward).await.into()))
     }
 }
 
@@ -192,8 +222,58 @@ fn server() -> Server {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
+        .max_connection_age(AGE)
+        .max_connection_age_grace(AGE_GRACE)
         .max_concurrent_streams(STREAMS)
         .concurrency_limit_per_connection(STREAMS as usize)
+}
+
+fn connections<L: Listener>(
+    acceptor: Acceptor<L>,
+) -> impl Stream<Item = io::Result<Guarded<L::Stream>>> {
+    stream::unfold(acceptor, |mut acceptor: Acceptor<L>| async move {
+        acceptor.next().await.map(|stream| (Ok(stream), acceptor))
+    })
+}
+
+/// Every handshake for itself, so that a slow one holds up nobody.
+async fn shake_hands(
+    mut acceptor: Acceptor<TcpListener>,
+    tls: Arc<MutualTls>,
+    done: mpsc::Sender<TlsStream<Guarded<tokio::net::TcpStream>>>,
+) {
+    let mut handshakes = JoinSet::new();
+    let mut look = time::interval(LOOK);
+    loop {
+        let stream = tokio::select! {
+            stream = acceptor.next() => stream,
+            Some(_) = handshakes.join_next() => continue,
+            _ = look.tick() => {
+                tls.current();
+                continue;
+            }
+        };
+        let Some(stream) = stream else { return };
+        let (config, done) = (tls.current(), done.clone());
+        handshakes.spawn(async move {
+            let handshake = TlsAcceptor::from(config).accept(stream);
+            match time::timeout(BOUNDS.first, handshake).await {
+                Ok(Ok(mut stream)) => {
+                    stream.get_mut().0.expect_first();
+                    // Without a receiver the server has stopped.
+                    drop(done.send(stream).await);
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a caller of the gate failed its TLS handshake")
+                }
+                Err(_) => tracing::debug!("a caller of the gate did not finish its TLS handshake"),
+            }
+        });
+    }
+}
+
+fn stops() -> Status {
+    Status::unavailable("the sidecar stops")
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
@@ -201,32 +281,19 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-/// Passes a caller whose certificate has one of the names.
-fn admitted(names: &[String], request: Request<()>) -> Result<Request<()>, Status> {
-    let certificates = request.peer_certs();
-    let found = certificates.as_ref().and_then(|chain| chain.first()).and_then(|leaf| {
-        webpki::EndEntityCert::try_from(leaf).ok().map(|certificate| {
-            certificate
-                .valid_dns_names()
-                .chain(certificate.valid_uri_names())
-                .any(|name| names.iter().any(|allowed| allowed == name))
-        })
-    });
-    if found == Some(true) {
-        Ok(request)
-    } else {
-        tracing::warn!(
-            "a caller of the gate has a certificate without a name of listen.tls.clientNames"
-        );
-        Err(Status::permission_denied("the certificate has none of the allowed names"))
-    }
-}
-
 /// How long a question without news is held.
 const HOLD: Duration = Duration::from_secs(20);
-/// 500 endpoints with four keys of 64 bytes are 200 kB; a body has at most 1 MiB.
+/// Four times what an answer's endpoints may have: room for the settings.
 const MAX_MESSAGE: usize = 4 << 20;
 /// A proxy that is gone is noticed within two of these.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+const BOUNDS: Bounds = Bounds::http2(KEEPALIVE);
+/// A caller that keeps a stream open without reading it is rid of after this; others connect anew
+/// and notice nothing.
+const AGE: Duration = Duration::from_secs(3600);
+/// Longer than a question is held.
+const AGE_GRACE: Duration = Duration::from_secs(60);
+/// How often renewed certificates are looked for while nobody connects.
+const LOOK: Duration = Duration::from_secs(30);
 /// Calls of one connection at a time: a proxy worker has one Sync, and deliveries that wait.
 const STREAMS: u32 = 1024;

@@ -8,7 +8,7 @@ mod api;
 mod metrics;
 mod probes;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use axum::{
     Router,
@@ -25,11 +25,13 @@ use hyper_util::{
 use lockgate_edge::reply::Reply;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time,
 };
 use tower::ServiceExt;
+
+use crate::accept::{Acceptor, Bounds, Guarded};
 
 pub use self::{
     api::{ApiState, api},
@@ -42,48 +44,21 @@ pub use self::{
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let router = router.layer(middleware::from_fn(guard));
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut acceptor = Acceptor::new(listener, Bounds::HTTP, stop.clone());
     let mut connections = JoinSet::new();
-    while !*stop.borrow() {
+    while let Some(stream) = acceptor.next().await {
         while connections.try_join_next().is_some() {}
-        let accepted = tokio::select! {
-            changed = stop.changed() => { if changed.is_err() { break } else { continue } }
-            accepted = accept(&listener, &slots) => accepted,
-        };
-        match accepted {
-            Ok((stream, permit)) => {
-                let (router, stop) = (router.clone(), stop.clone());
-                connections.spawn(async move {
-                    connection(stream, router, stop).await;
-                    drop(permit);
-                });
-            }
-            // Out of file descriptors, most likely: waiting is all there is to do.
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        connections.spawn(connection(stream, router.clone(), stop.clone()));
     }
-    drop(listener);
+    drop(acceptor);
     drop(time::timeout(LINGER, async { while connections.join_next().await.is_some() {} }).await);
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, permit))
-}
-
-async fn connection(stream: TcpStream, router: Router, stop: watch::Receiver<bool>) {
+async fn connection(stream: Guarded<TcpStream>, router: Router, stop: watch::Receiver<bool>) {
     let service = TowerToHyperService::new(
         router.map_request(|request: Request<hyper::body::Incoming>| request.map(Body::new)),
     );
@@ -149,10 +124,8 @@ async fn method_not_allowed() -> Refusal {
     problem(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "only GET and HEAD are served here")
 }
 
-/// Connections of one listener at a time; more wait in the kernel's queue.
-const CONNECTIONS: usize = 256;
 /// For a request's head, also between two requests of one connection.
-const HEAD: Duration = Duration::from_secs(30);
+const HEAD: Duration = Duration::from_secs(10);
 /// For an answer; the store answers in milliseconds.
 const ANSWER: Duration = Duration::from_secs(10);
 /// What running requests get at the end.

@@ -128,6 +128,29 @@ impl PromotionOutcome {
     }
 }
 
+/// How a question of the edge's Sync was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SyncOutcome {
+    /// With something new.
+    Changed,
+    /// With nothing, after the wait.
+    Unchanged,
+    /// Not at all.
+    Failed,
+}
+
+impl SyncOutcome {
+    pub const ALL: [Self; 3] = [Self::Changed, Self::Unchanged, Self::Failed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// A part of a promotion's life that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {

@@ -35,6 +35,7 @@ fn what_an_old_message_can_cause_counts_against_its_source() {
 fn the_page_has_every_family_under_its_contracted_name() {
     let metrics = Metrics::new();
     metrics.delivery(DeliveryOutcome::Accepted);
+    metrics.sync(SyncOutcome::Changed);
     metrics.promotion_outcome(&pipeline(), "prod", "git", PromotionOutcome::Done);
     metrics.phase(&pipeline(), "prod", Phase::Merge, Duration::from_millis(30));
     metrics.forge_request("github", "create", 201);
@@ -48,6 +49,8 @@ fn the_page_has_every_family_under_its_contracted_name() {
         "# TYPE lockgate_deliveries_total counter",
         "lockgate_deliveries_total{outcome=\"accepted\"} 1",
         "lockgate_deliveries_total{outcome=\"disagree\"} 0",
+        "lockgate_syncs_total{outcome=\"changed\"} 1",
+        "lockgate_syncs_total{outcome=\"failed\"} 0",
         "# TYPE lockgate_promotions_total counter",
         "lockgate_promotions_total{namespace=\"team\",pipeline=\"podinfo\",environment=\"prod\",strategy=\"git\",outcome=\"done\"} 1",
         "lockgate_promotion_duration_seconds_count{namespace=\"team\",pipeline=\"podinfo\",environment=\"prod\",phase=\"merge\"} 1",

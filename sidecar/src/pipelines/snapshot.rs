@@ -371,7 +371,7 @@ fn endpoints(pipeline: &Pipeline, objects: &Objects) -> Vec<Arc<Record>> {
         let rules = pipeline.endpoint_rules(endpoint.environment());
         let secret = rules.secret_ref.and_then(|name| objects.secret(namespace, &name));
         let keys = secret.map(|secret| secret.hmac_keys().0).unwrap_or_default();
-        Arc::new(Record { endpoint, keys: keys.into(), rate_limit: rules.rate_limit })
+        Arc::new(Record { endpoint, keys, rate_limit: rules.rate_limit })
     };
     pipeline.endpoints().map(record).collect()
 }

@@ -7,29 +7,32 @@
     reason = "test code"
 )]
 
+mod sync;
 mod tcp;
 
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use lockgate::{
-    grpc::{Deliver, GateService, UnixSocket},
+    grpc::{GateService, Hooks, UnixSocket},
+    metrics::Metrics,
     pipelines::Catalog,
 };
-use lockgate_api::v1::{DeliverRequest, gate_client::GateClient};
+use lockgate_api::v1::{DeliverRequest, SyncRequest, gate_client::GateClient};
 use lockgate_core::pipeline::Pipeline;
 use lockgate_core::secret::Secret;
+use lockgate_edge::endpoint::Endpoint as Name;
 use lockgate_edge::reply::Reply;
-use lockgate_edge::{Change, EdgeSettings, Forward, SyncAnswer, SyncQuestion};
+use lockgate_edge::{Answer, Change, Charge, EdgeSettings, Forward, SyncAnswer, SyncQuestion};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tonic::{
-    Code,
+    Code, Status,
     transport::{Channel, Endpoint},
 };
 
@@ -62,33 +65,41 @@ struct Gate {
     _dir: TempDir,
     path: PathBuf,
     catalog: Catalog,
+    metrics: Metrics,
+    refused: Arc<Mutex<Vec<(Name, u32)>>>,
     stop: watch::Sender<bool>,
     served: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
-fn service(catalog: &Catalog, stop: watch::Receiver<bool>) -> GateService {
-    let deliver: Deliver = Arc::new(|forward: Forward| {
-        Box::pin(async move {
-            Reply::created(
-                &json!({"endpoint": forward.endpoint.to_string(), "bytes": forward.body.len()}),
-                "https://forge.example/1".to_owned(),
-            )
-        })
-    });
-    let (service, keeper) =
-        GateService::new("instance-1".to_owned(), EdgeSettings::default(), catalog, deliver, stop);
+fn hooks(metrics: &Metrics, refused: &Arc<Mutex<Vec<(Name, u32)>>>) -> Hooks {
+    let refused = Arc::clone(refused);
+    Hooks {
+        deliver: Arc::new(|forward: Forward| {
+            let body = json!({"endpoint": forward.endpoint.as_str(), "bytes": forward.body.len()});
+            let reply = Reply::created(&body, "https://forge.example/1".to_owned());
+            Box::pin(async { Answer { reply, charge: Charge::Source } })
+        }),
+        refused: Arc::new(move |endpoint, count| {
+            refused.lock().unwrap().push((endpoint.clone(), count));
+        }),
+        metrics: metrics.clone(),
+    }
+}
+
+async fn start_with(settings: EdgeSettings, catalog: Catalog) -> Gate {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("run/gate.sock");
+    let (stop, stopped) = watch::channel(false);
+    let (metrics, refused) = (Metrics::new(), Arc::default());
+    let hooks = hooks(&metrics, &refused);
+    let (service, keeper) = GateService::new(settings, &catalog, hooks, stopped);
     tokio::spawn(keeper.run());
-    service
+    let served = tokio::spawn(service.serve_unix(UnixSocket::bind(&path).await.unwrap()));
+    Gate { _dir: dir, path, catalog, metrics, refused, stop, served }
 }
 
 async fn start(pipelines: Vec<Pipeline>, secrets: Vec<Secret>) -> Gate {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("run/gate.sock");
-    let catalog = Catalog::fixed(pipelines, secrets);
-    let (stop, stopped) = watch::channel(false);
-    let socket = UnixSocket::bind(&path).await.unwrap();
-    let served = tokio::spawn(service(&catalog, stopped).serve_unix(socket));
-    Gate { _dir: dir, path, catalog, stop, served }
+    start_with(EdgeSettings::default(), Catalog::fixed(pipelines, secrets)).await
 }
 
 impl Gate {
@@ -107,21 +118,21 @@ async fn connect(path: &Path) -> GateClient<Channel> {
     )
 }
 
-async fn sync(
+fn question(version: u64, cursor: &str) -> SyncRequest {
+    SyncQuestion { version, cursor: cursor.to_owned(), refused: Vec::new() }.into()
+}
+
+async fn asked(
     client: &mut GateClient<Channel>,
     version: u64,
-    instance: &str,
     cursor: &str,
-) -> SyncAnswer {
-    let question =
-        SyncQuestion { version, instance: instance.to_owned(), cursor: cursor.to_owned() };
-    client
-        .sync(lockgate_api::v1::SyncRequest::from(question))
-        .await
-        .unwrap()
-        .into_inner()
-        .try_into()
-        .unwrap()
+) -> Result<SyncAnswer, Status> {
+    let answer = client.sync(question(version, cursor)).await?;
+    Ok(answer.into_inner().try_into().unwrap())
+}
+
+async fn sync(client: &mut GateClient<Channel>, version: u64, cursor: &str) -> SyncAnswer {
+    asked(client, version, cursor).await.unwrap()
 }
 
 fn full(answer: SyncAnswer) -> (Vec<String>, Option<String>) {
@@ -162,127 +173,14 @@ async fn what_a_killed_process_left_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_first_question_gets_the_whole_table_in_pages_of_500() {
-    let (pipelines, secrets) = world(520, "first");
-    let gate = start(pipelines, secrets).await;
-    let mut client = gate.client().await;
-    let first = sync(&mut client, 0, "", "").await;
-    let version = first.version;
-    assert_eq!(
-        (first.instance.as_str(), &first.settings),
-        ("instance-1", &EdgeSettings::default())
-    );
-    let Change::Full(records) = &first.change else { panic!("a delta") };
-    assert_eq!(records[0].rate_limit.unwrap().requests.get(), 5);
-    assert!(records[0].keys[0].bytes().starts_with(b"first-"));
-    let (mut names, mut next) = full(first);
-    assert_eq!(names.len(), 500);
-    // A change between two pages does not mix two versions.
-    gate.catalog.replace(Vec::new(), Vec::new());
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    while let Some(cursor) = next {
-        let page = sync(&mut client, 0, "", &cursor).await;
-        assert_eq!(page.version, version);
-        let (more, after) = full(page);
-        assert!(more.len() <= 500);
-        names.extend(more);
-        next = after;
-    }
-    assert_eq!(names.len(), 1040);
-    assert!(names.is_sorted());
-    let lost = sync(&mut client, 0, "", "17:team/p0001/dev").await;
-    assert!(
-        lost.version > version && full(lost).0.is_empty(),
-        "a cursor that is not known gets the first page of the current table"
-    );
-}
-
-#[tokio::test]
-async fn a_rotated_key_ends_the_long_poll_with_a_delta() {
-    let (pipelines, secrets) = world(3, "first");
-    let gate = start(pipelines.clone(), secrets).await;
-    let mut client = gate.client().await;
-    let version = sync(&mut client, 0, "", "").await.version;
-    let catalog = gate.catalog.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let mut secrets: Vec<Secret> =
-            ["p0000", "p0001"].iter().map(|name| secret(name, "first")).collect();
-        secrets[1] = secret("p0001", "second");
-        catalog.replace(pipelines, secrets);
-    });
-    let asked = Instant::now();
-    let answer = sync(&mut client, version, "instance-1", "").await;
-    assert!(
-        asked.elapsed() > Duration::from_millis(150) && asked.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        asked.elapsed()
-    );
-    let Change::Delta { base, upserts, removals } = answer.change else {
-        panic!("the whole table")
-    };
-    assert_eq!((base, answer.version > version), (version, true));
-    assert_eq!(
-        upserts.iter().map(|record| record.endpoint.to_string()).collect::<Vec<_>>(),
-        ["team/p0001/dev", "team/p0001/prod"]
-    );
-    assert!(upserts[0].keys[0].bytes().starts_with(b"second-"));
-    assert_eq!(
-        removals.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["team/p0002/dev", "team/p0002/prod"],
-        "an endpoint without a key does not exist"
-    );
-}
-
-#[tokio::test]
-async fn versions_of_another_instance_and_forgotten_ones_get_the_whole_table() {
-    let (pipelines, secrets) = world(1, "key");
-    let gate = start(pipelines, secrets).await;
-    let mut client = gate.client().await;
-    let version = sync(&mut client, 0, "", "").await.version;
-    for (version, instance) in [
-        (version, "instance-0"),
-        (version, ""),
-        (version - 1, "instance-1"),
-        (version + 1, "instance-1"),
-    ] {
-        assert_eq!(
-            full(sync(&mut client, version, instance, "").await).0.len(),
-            2,
-            "{version} {instance}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_change_that_touches_no_endpoint_is_no_news() {
-    let (pipelines, secrets) = world(1, "key");
-    let gate = start(pipelines.clone(), secrets.clone()).await;
-    let mut client = gate.client().await;
-    let version = sync(&mut client, 0, "", "").await.version;
-    gate.catalog.replace(pipelines, secrets);
-    let answer = tokio::time::timeout(
-        Duration::from_millis(300),
-        sync(&mut client, version, "instance-1", ""),
-    )
-    .await;
-    assert!(answer.is_err(), "{answer:?}");
-}
-
-#[tokio::test]
 async fn an_endpoint_without_keys_is_told_only_where_unsigned_events_are_allowed() {
     let catalog = Catalog::fixed(vec![pipeline("open"), pipeline("closed")], Vec::new());
-    let (_stop, stopped) = watch::channel(false);
-    let deliver: Deliver = Arc::new(|_| Box::pin(async { Reply::unavailable() }));
     let settings = EdgeSettings {
         allow_unsigned: vec!["team/open".parse().unwrap()],
         ..EdgeSettings::default()
     };
-    let (service, _keeper) = GateService::new("i".to_owned(), settings, &catalog, deliver, stopped);
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("g.sock");
-    tokio::spawn(service.serve_unix(UnixSocket::bind(&path).await.unwrap()));
-    let answer = sync(&mut connect(&path).await, 0, "", "").await;
+    let gate = start_with(settings, catalog).await;
+    let answer = sync(&mut gate.client().await, 0, "").await;
     assert_eq!(full(answer).0, ["team/open/dev", "team/open/prod"]);
 }
 
@@ -296,6 +194,7 @@ async fn a_delivery_is_answered_by_whoever_answers_deliveries() {
     };
     let answer = gate.client().await.deliver(request).await.unwrap().into_inner();
     assert_eq!((answer.status, answer.location.as_str()), (201, "https://forge.example/1"));
+    assert_eq!(answer.charge(), lockgate_api::v1::Charge::Source);
     assert_eq!(answer.body, br#"{"bytes":70000,"endpoint":"team/p/dev"}"#);
     let refused = gate
         .client()
@@ -310,12 +209,8 @@ async fn a_delivery_is_answered_by_whoever_answers_deliveries() {
 async fn stopping_ends_the_long_polls() {
     let gate = start(Vec::new(), Vec::new()).await;
     let mut client = gate.client().await;
-    let version = sync(&mut client, 0, "", "").await.version;
-    let request = lockgate_api::v1::SyncRequest {
-        version,
-        instance: "instance-1".to_owned(),
-        cursor: String::new(),
-    };
+    let version = sync(&mut client, 0, "").await.version;
+    let request = question(version, "");
     let poll = tokio::spawn(async move { client.sync(request).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
     gate.stop.send_replace(true);

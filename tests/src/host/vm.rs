@@ -261,6 +261,11 @@ impl Vm {
         )
     }
 
+    /// The proxy's clock: time since the epoch.
+    pub fn now(&self) -> Duration {
+        self.store.data().proxy.now()
+    }
+
     /// What the module has logged: level and text.
     pub fn log(&self) -> &[(u32, String)] {
         &self.store.data().log

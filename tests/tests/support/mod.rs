@@ -11,10 +11,12 @@
 )]
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lockgate_api::v1::{
-    DeliverRequest, DeliverResponse, Delta, EdgeSettings, Endpoint, RateLimit, SyncRequest,
+    Charge, DeliverRequest, DeliverResponse, Delta, EdgeSettings, Endpoint, RateLimit, SyncRequest,
     SyncResponse, Table, sync_response::Change,
 };
 use lockgate_e2e::event::{Event, sign};
@@ -25,7 +27,6 @@ use prost::Message;
 pub const ENDPOINT: &str = "team-a/podinfo/dev";
 pub const KEY: &[u8] = b"dev-0123456789abcdef0123456789abcdef";
 pub const OLD_KEY: &[u8] = b"old-0123456789abcdef0123456789abcdef";
-pub const INSTANCE: &str = "first-start";
 /// Some day in 2026.
 pub const TODAY: u64 = 1_795_000_000;
 
@@ -49,6 +50,8 @@ pub fn settings() -> EdgeSettings {
         algorithms: ["sha224", "sha256", "sha384", "sha512"].map(str::to_owned).to_vec(),
         allow_unsigned: Vec::new(),
         wait: "5s".to_owned(),
+        freshness_past: "10m".to_owned(),
+        freshness_future: "2m".to_owned(),
     }
 }
 
@@ -63,7 +66,8 @@ pub fn endpoint(name: &str, keys: &[&[u8]]) -> Endpoint {
 pub fn full(version: u64, endpoints: Vec<Endpoint>) -> SyncResponse {
     SyncResponse {
         version,
-        instance: INSTANCE.to_owned(),
+        complete: true,
+        unreadable: Vec::new(),
         change: Some(Change::Full(Table { endpoints })),
         more: false,
         cursor: String::new(),
@@ -114,8 +118,18 @@ pub fn ready() -> (Proxy, Vm) {
     (proxy, vm)
 }
 
+/// A fresh event at [`TODAY`].
 pub fn body() -> Vec<u8> {
-    Event::helm_upgraded("dev", "podinfo", "6.5.4").to_body().unwrap()
+    event(Duration::from_secs(TODAY))
+}
+
+/// An event of this time since the epoch; no two of them are alike.
+pub fn event(at: Duration) -> Vec<u8> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+    let time = Timestamp::from_second(i64::try_from(at.as_secs()).unwrap()).unwrap();
+    let event = Event::helm_upgraded("dev", "podinfo", &format!("6.5.{number}")).at(time);
+    event.to_body().unwrap()
 }
 
 /// `body` signed for [`ENDPOINT`].
@@ -168,13 +182,13 @@ pub fn verdict(status: u32, body: &str) -> DeliverResponse {
         location: String::new(),
         retry_after_seconds: 0,
         body: body.as_bytes().to_vec(),
+        charge: Charge::Endpoint.into(),
     }
 }
 
-/// How many of `count` equal signed requests get through to the sidecar.
+/// How many of `count` fresh signed events get through to the sidecar.
 pub fn admitted(vm: &mut Vm, count: usize) -> usize {
-    let body = body();
-    let through = |vm: &mut Vm| match vm.send(&signed(&body)).unwrap() {
+    let through = |vm: &mut Vm| match vm.send(&signed(&event(vm.now()))).unwrap() {
         Outcome::Calling(_) => true,
         Outcome::Replied(reply) if reply.status == 429 => false,
         other => panic!("expected a delivery or 429, got {other:?}"),

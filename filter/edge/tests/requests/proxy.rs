@@ -1,41 +1,62 @@
 //! A proxy with one worker, the table of its edge, and requests as it shows them.
 
 use core::cell::{Cell, RefCell};
+use core::ops::Range;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use lockgate_edge::endpoint::PipelineKey;
-use lockgate_edge::key::Key;
-use lockgate_edge::limit::{RateLimit, SharedCells, Source};
+use lockgate_edge::key::{Key, Keys};
+use lockgate_edge::limit::{RateLimit, SharedCells};
+use lockgate_edge::reply::Reply;
 use lockgate_edge::signature::{Algorithm, sign};
 use lockgate_edge::{
-    Admission, Body, Edge, EdgeSettings, EndpointTable, Exchange, Head, Outcome, Record, Refusal,
-    Step, Surroundings,
+    Answer, Charge, Edge, EdgeSettings, EndpointTable, Exchange, Forward, Head, Outcome, Record,
+    Refusal, Step, Surroundings, Worker,
 };
 
 pub const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 pub const NEXT_KEY: &[u8] = b"fedcba9876543210fedcba9876543210";
 pub const PATH: &str = "/promotion/team-a/podinfo/dev";
+pub const LIMITED: &str = "/promotion/team-a/limited/dev";
 pub const SECOND: u64 = 1_000_000_000;
+/// 2026-11-18T11:06:40Z.
+pub const NOW: u64 = 1_795_000_000 * SECOND;
+
+/// A fresh event at [`NOW`]; each number gives another one.
+pub fn event(number: u32) -> Vec<u8> {
+    event_at("2026-11-18T11:06:30Z", number)
+}
+
+pub fn event_at(time: &str, number: u32) -> Vec<u8> {
+    format!(r#"{{"reason":"UpgradeSucceeded","message":"{number}","timestamp":"{time}"}}"#).into()
+}
 
 /// A proxy with one worker.
 pub struct Proxy {
     pub cells: RefCell<BTreeMap<String, u64>>,
     pub now: Cell<u64>,
-    pub source: Cell<Source>,
+    pub source: Cell<&'static str>,
+    /// Of the one request that is under way.
+    body: RefCell<Vec<u8>>,
 }
 
 impl Proxy {
     pub fn new() -> Self {
         Self {
             cells: RefCell::default(),
-            now: Cell::new(1_795_000_000 * SECOND),
-            source: Cell::new(Source::V4([192, 0, 2, 1])),
+            now: Cell::new(NOW),
+            source: Cell::new("192.0.2.1:40000"),
+            body: RefCell::default(),
         }
     }
 
     pub fn charged(&self) -> bool {
         self.cells.borrow().keys().any(|cell| cell.contains("source"))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.now.set(self.now.get() + u64::try_from(by.as_nanos()).unwrap());
     }
 }
 
@@ -55,19 +76,28 @@ impl Surroundings for Proxy {
         self.now.get()
     }
 
-    fn source(&self) -> Source {
-        self.source.get()
+    fn source_address(&self) -> Vec<u8> {
+        self.source.get().as_bytes().to_vec()
     }
+
+    fn body(&self, range: Range<usize>) -> Option<Vec<u8>> {
+        self.body.borrow().get(range).map(<[u8]>::to_vec)
+    }
+}
+
+/// A worker that judges by [`edge`].
+pub fn worker() -> Worker {
+    Worker::with(edge())
 }
 
 pub fn edge() -> Edge {
     let record = |name: &str, keys: &[&[u8]], rate_limit| Record {
         endpoint: name.parse().unwrap(),
-        keys: keys.iter().map(|bytes| Key::new("", bytes).unwrap()).collect(),
+        keys: Keys::new(keys.iter().map(|bytes| Key::new("", bytes).unwrap()).collect()).unwrap(),
         rate_limit,
     };
-    Edge {
-        settings: EdgeSettings {
+    Edge::new(
+        EdgeSettings {
             rate_limit: RateLimit::new(20, Duration::from_secs(30)).unwrap(),
             pre_auth: RateLimit::new(5, Duration::from_secs(10)).unwrap(),
             allow_unsigned: vec![
@@ -76,7 +106,7 @@ pub fn edge() -> Edge {
             ],
             ..EdgeSettings::default()
         },
-        table: EndpointTable::from_iter([
+        EndpointTable::from_iter([
             record("team-a/podinfo/dev", &[KEY, NEXT_KEY], None),
             record(
                 "team-a/limited/dev",
@@ -87,8 +117,8 @@ pub fn edge() -> Edge {
             record("open/keyed/dev", &[KEY], None),
             record("closed/app/dev", &[], None),
         ]),
-        version: 1,
-    }
+        1,
+    )
 }
 
 /// A request as a proxy shows it.
@@ -137,34 +167,61 @@ impl Post {
         Head::read(self.headers.iter().map(|(name, value)| (*name, value.as_slice())))
     }
 
+    /// Opens it, with its body still to come.
+    pub fn begin(&self, worker: &mut Worker, proxy: &Proxy) -> (Exchange, Step) {
+        proxy.body.replace(self.body.clone());
+        Exchange::begin(worker, &self.head(), self.body.is_empty(), proxy)
+    }
+
     /// Sends it to the end, in pieces of `size`, and says whether the answer came before the end of
     /// the body.
-    pub fn send_in(&self, size: usize, edge: Option<&Edge>, proxy: &Proxy) -> (Step, bool) {
-        let (mut exchange, step) = Exchange::begin(edge, &self.head(), self.body.is_empty(), proxy);
+    pub fn send_in(
+        &self,
+        size: usize,
+        worker: &mut Worker,
+        proxy: &Proxy,
+    ) -> (Exchange, Step, bool) {
+        let (mut exchange, step) = self.begin(worker, proxy);
         if step != Step::Wait {
-            return (step, !self.body.is_empty());
+            return (exchange, step, !self.body.is_empty());
         }
         let mut total = 0;
         while total < self.body.len() {
             total = (total + size).min(self.body.len());
-            match exchange.body(total, proxy) {
-                Body::Skip => {}
-                Body::Read(range) => exchange.feed(&self.body[range]),
-                Body::Refuse(refusal) => return (Step::Refuse(refusal), true),
+            let step = exchange.body(worker, total, false, proxy);
+            if step != Step::Wait {
+                return (exchange, step, true);
             }
         }
-        (exchange.finish(proxy), false)
+        let step = exchange.finish(worker, proxy);
+        (exchange, step, false)
     }
 
-    pub fn send(&self, edge: &Edge, proxy: &Proxy) -> Step {
-        self.send_in(1000, Some(edge), proxy).0
+    pub fn send(&self, worker: &mut Worker, proxy: &Proxy) -> Step {
+        self.send_in(1000, worker, proxy).1
     }
 
-    pub fn outcome(&self, edge: &Edge, proxy: &Proxy) -> Outcome {
-        match self.send(edge, proxy) {
+    pub fn outcome(&self, worker: &mut Worker, proxy: &Proxy) -> Outcome {
+        match self.send(worker, proxy) {
             Step::Wait => panic!("no judgement"),
             Step::Refuse(refusal) => refusal.outcome,
             Step::Forward(_) => Outcome::Forwarded,
+        }
+    }
+
+    /// As [`Post::outcome`]; what is forwarded gets the sidecar's answer.
+    pub fn answered(&self, worker: &mut Worker, proxy: &Proxy, charge: Charge) -> Outcome {
+        let reply = Reply::nothing("Stale", "an older event");
+        self.settled(worker, proxy, Some(Answer { reply, charge }))
+    }
+
+    /// As [`Post::outcome`]; what is forwarded gets this answer, or none.
+    pub fn settled(&self, worker: &mut Worker, proxy: &Proxy, answer: Option<Answer>) -> Outcome {
+        let (mut exchange, step, _) = self.send_in(1000, worker, proxy);
+        match step {
+            Step::Wait => panic!("no judgement"),
+            Step::Refuse(refusal) => refusal.outcome,
+            Step::Forward(_) => exchange.answered(worker, answer, proxy).outcome,
         }
     }
 }
@@ -176,9 +233,9 @@ pub fn refused(step: Step) -> Refusal {
     }
 }
 
-pub fn admitted(step: Step) -> Admission {
+pub fn forwarded(step: Step) -> Forward {
     match step {
-        Step::Forward(admission) => admission,
+        Step::Forward(forward) => forward,
         other => panic!("{other:?}"),
     }
 }

@@ -101,7 +101,7 @@ fn secrets<'a>(
             );
             found(path, message);
         }
-        for key in &keys {
+        for key in keys.iter() {
             senders.entry(key.fingerprint()).or_default().push(Sender {
                 pipeline,
                 endpoint: endpoint.clone(),
