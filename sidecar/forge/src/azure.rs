@@ -27,6 +27,7 @@
 //! There are no conditional requests: a look is one request and always [`Seen::Changed`].
 
 mod checks;
+mod identities;
 mod requests;
 mod says;
 mod wire;
@@ -37,14 +38,14 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
-use self::wire::{AzureList, Connected, Identity, Pull, Stats};
+pub(crate) use self::says::TABLE;
+use self::wire::{Pull, Stats};
 use crate::connection::{Connection, Credentials, basic, bearer, text};
 use crate::error::{ForgeError, ForgeFault};
 use crate::explain::Explain;
-use crate::http::{Answer, Rest};
+use crate::http::Rest;
 use crate::model::{Check, Edit, NewPullRequest, PullRequest, PullRequestState, Seen};
 use crate::repository::Path;
-use crate::says::{Meaning, unseen};
 use crate::{Forge, Repository, texts};
 
 pub(crate) struct Azure {
@@ -91,7 +92,7 @@ impl Azure {
             HeaderName::from_static("x-tfs-fedauthredirect"),
             HeaderValue::from_static("Suppress"),
         )]);
-        let means = (RIGHT, says::TABLE);
+        let means = (RIGHT, TABLE);
         let rest = Rest::new(repository.api().clone(), &place, &connection, auth, more, means)?;
         Ok(Self { rest, project, name, identities })
     }
@@ -137,62 +138,6 @@ impl Azure {
         let url =
             self.rest.url([self.project.as_str(), "_git", &self.name, "pullrequest", &number]);
         pull.shown(url.to_string())
-    }
-
-    /// Why one was not opened. The statistics name the branch that they miss.
-    async fn not_created(&self, new: &NewPullRequest, answer: &Answer) -> ForgeError {
-        let (words, meaning) = (answer.message(), self.rest.meaning(answer));
-        let is_about = |branch: &str| words.contains(branch);
-        let misses_head = match meaning {
-            Some(Meaning::Unseen) => !is_about(&new.base) || is_about(&new.head),
-            // Source: mburumaxwell/paklo#1614, 400 of the statistics.
-            None => {
-                answer.status == StatusCode::BAD_REQUEST && is_about(&format!("\"{}\"", new.head))
-            }
-            Some(_) => false,
-        };
-        let fault = if misses_head { unseen(new, &words) } else { self.fault(answer) };
-        self.explained(self.rest.error("create", fault)).await
-    }
-
-    /// The id of who we are. Source: the official clients' "Connection Data"; it has never left
-    /// preview.
-    async fn own_id(&self, operation: &'static str) -> Result<String, ForgeError> {
-        let mut url = self.rest.url(["_apis", "connectionData"]);
-        url.query_pairs_mut().append_pair("api-version", PREVIEW_VERSION);
-        let connected: Connected =
-            self.send(operation, self.rest.request(Method::GET, url)).await?;
-        Ok(connected.authenticated_user.id)
-    }
-
-    /// The id of a person or group. Source: "Identities - Read Identities", which needs the scope
-    /// Identity (Read).
-    async fn identity(&self, name: &str) -> Result<String, ForgeError> {
-        let mut url = self.identities.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["_apis", "identities"]);
-        }
-        let query = [
-            ("searchFilter", "General"),
-            ("filterValue", name),
-            ("queryMembership", "None"),
-            ("api-version", VERSION),
-        ];
-        url.query_pairs_mut().extend_pairs(query);
-        let page: AzureList<Identity> = self
-            .send("reviewers", self.rest.request(Method::GET, url))
-            .await
-            .map_err(|mut error| {
-                if error.fault == ForgeFault::AuthenticationFailed {
-                    let detail = format!(
-                        "it is needed to look up the reviewer {name:?}; an id needs no look-up"
-                    );
-                    error.fault = ForgeFault::PermissionDenied { right: "Identity (Read)", detail };
-                }
-                error
-            })?;
-        wire::only(page.items(), name)
-            .map_err(|words| self.rest.error("reviewers", ForgeFault::Invalid(words)))
     }
 }
 
@@ -366,22 +311,6 @@ impl Forge for Azure {
     }
 }
 
-#[async_trait]
-impl Explain for Azure {
-    async fn repository(&self, operation: &'static str) -> Result<Value, ForgeError> {
-        self.send(operation, self.get(&[], &[])).await
-    }
-
-    async fn any_pull(&self, operation: &'static str) -> Result<(), ForgeError> {
-        let request = self.get(&["pullrequests"], &[("$top", "1")]);
-        self.send::<Value>(operation, request).await.map(drop)
-    }
-
-    fn name_of(&self, number: u64) -> String {
-        format!("pull request {number}")
-    }
-}
-
 fn reference(branch: &str) -> String {
     format!("refs/heads/{branch}")
 }
@@ -407,7 +336,6 @@ fn is_jwt(token: &str) -> bool {
 /// Scopes of the token and permission of its owner.
 const RIGHT: &str = "Code (Read & Write) and the permission Contribute to pull requests";
 const VERSION: &str = "7.0";
-const PREVIEW_VERSION: &str = "7.0-preview.1";
 /// How the list of pull requests calls its page size and what is left out.
 const PULL_PAGES: (&str, &str) = ("$top", "$skip");
 

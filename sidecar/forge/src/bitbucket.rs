@@ -30,6 +30,7 @@ use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub(crate) use self::says::TABLE;
 use self::wire::{Build, PagedList, Wire, exception, name, reviewer_errors, shortened};
 use crate::connection::{Connection, Credentials, basic, bearer};
 use crate::error::{ForgeError, ForgeFault};
@@ -70,7 +71,7 @@ impl Bitbucket {
             HeaderName::from_static("x-atlassian-token"),
             HeaderValue::from_static("no-check"),
         )]);
-        let means = (RIGHT, says::TABLE);
+        let means = (RIGHT, TABLE);
         let rest = Rest::new(repository.api().clone(), &place, &connection, auth, headers, means)?;
         Ok(Self { rest, project: key.clone(), slug: name.clone() })
     }

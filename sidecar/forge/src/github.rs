@@ -30,6 +30,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use self::client::{Client, Operation};
+#[cfg(test)]
+pub(crate) use self::says::TABLE;
 use self::wire::{Combined, Pull, Runs, status_state, worst_of_each_name};
 use crate::connection::Connection;
 use crate::error::{ForgeError, ForgeFault};

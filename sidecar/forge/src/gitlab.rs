@@ -17,6 +17,7 @@
 //! - `401` also means that this token may not merge: it is sorted by what was asked for.
 
 mod auto_merge;
+mod explain;
 mod places;
 mod says;
 mod wire;
@@ -30,7 +31,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use self::places::Places;
-use self::wire::{Change, JobStatus, NewStatus, User, Wire, name, split_draft, without_commands};
+pub(crate) use self::says::TABLE;
+use self::wire::{Change, JobStatus, NewStatus, User, Wire, split_draft, without_commands};
 use crate::connection::{Connection, Credentials, bearer, text};
 use crate::error::{ForgeError, ForgeFault};
 use crate::explain::Explain;
@@ -70,7 +72,7 @@ impl GitLab {
             &connection,
             auth,
             HeaderMap::new(),
-            (RIGHT, says::TABLE),
+            (RIGHT, TABLE),
         )?;
         Ok(Self { rest, places: Places::of(repository, project) })
     }
@@ -349,40 +351,6 @@ impl Forge for GitLab {
         let request = self.rest.request(Method::POST, self.pull_url(number, Some("notes")));
         let request = request.json(&json!({"body": without_commands(text)}));
         self.of_one(number, self.send("comment", request).await).await.map(drop)
-    }
-}
-
-#[async_trait]
-impl Explain for GitLab {
-    async fn repository(&self, operation: &'static str) -> Result<Value, ForgeError> {
-        Ok(self.send(operation, self.rest.request(Method::GET, self.url([]))).await?.body)
-    }
-
-    async fn any_pull(&self, operation: &'static str) -> Result<(), ForgeError> {
-        let mut url = self.url(["merge_requests"]);
-        url.query_pairs_mut().append_pair("per_page", "1");
-        self.send(operation, self.rest.request(Method::GET, url)).await.map(drop)
-    }
-
-    fn name_of(&self, number: u64) -> String {
-        name(number)
-    }
-
-    /// A project that was renamed is a redirect to its number, and for what writes a refusal.
-    async fn moved(&self, operation: &'static str, to: &str) -> Option<String> {
-        let url = match to.split_once("/projects/") {
-            Some((_, rest)) => self.places.beside(["projects", rest.split('/').next()?]),
-            // Nothing was named: the project's own address redirects.
-            None => {
-                let request = self.rest.request(Method::GET, self.url([]));
-                let answer = self.rest.send_any(operation, request).await.ok()?;
-                let ForgeFault::Moved { to } = self.rest.fault(&answer) else { return None };
-                let (_, rest) = to.split_once("/projects/")?;
-                self.places.beside(["projects", rest.split('/').next()?])
-            }
-        };
-        let answer = self.send(operation, self.rest.request(Method::GET, url)).await.ok()?;
-        Some(answer.body.get("web_url")?.as_str()?.to_owned())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Addresses of repositories: which repository of which forge they mean, where that forge's
-//! interface is, and where git finds the repository.
+//! Addresses of repositories: which repository of which forge they mean, and where that forge's
+//! interface is.
 //!
 //! Every form that the forge shows to people for cloning or browsing is understood. Whether an
 //! address may be used at all (plain http, allowed hosts) is decided where git connects, not here.
@@ -25,7 +25,6 @@ pub struct Repository {
     host: String,
     path: Path,
     others: Vec<(Url, Path)>,
-    clone_url: String,
 }
 
 /// How a forge names its repositories. Everything is decoded: `My Project`, not `My%20Project`.
@@ -73,21 +72,14 @@ impl Repository {
         };
         let address = Address::read(url).ok_or_else(refused)?;
         let named = api.map(|api| root(kind, api)).transpose()?;
-        let meaning = forms::read(kind, &address, named.as_ref()).ok_or_else(refused)?;
+        let reading = forms::read(kind, &address, named.as_ref()).ok_or_else(refused)?;
         let api = match named {
             Some(api) => api,
-            None => Url::parse(&meaning.root).map_err(|_| refused())?,
+            None => Url::parse(&reading.root).map_err(|_| refused())?,
         };
-        let others = meaning.others.into_iter();
+        let others = reading.others.into_iter();
         let others = others.filter_map(|(root, path)| Some((Url::parse(&root).ok()?, path)));
-        Ok(Self {
-            kind,
-            api,
-            others: others.collect(),
-            clone_url: meaning.clone.unwrap_or(address.text),
-            host: address.host,
-            path: meaning.path,
-        })
+        Ok(Self { kind, api, others: others.collect(), host: address.host, path: reading.path })
     }
 
     /// Which forge.
@@ -100,13 +92,6 @@ impl Repository {
     #[must_use]
     pub fn api(&self) -> &Url {
         &self.api
-    }
-
-    /// The address for git: as it was written, without query and fragment; for Bitbucket's pages
-    /// the `scm` address of the same repository.
-    #[must_use]
-    pub fn clone_url(&self) -> &str {
-        &self.clone_url
     }
 
     /// Title and body as this forge can hold them: what is longer is cut at its end and says so. It

@@ -174,6 +174,17 @@ fn new(title: &str, body: &str) -> NewPullRequest {
 }
 
 #[tokio::test]
+async fn strange_answers_are_named_and_survived() {
+    let world = Server::start();
+    limits::strange_answers_are_named_and_survived(
+        &world,
+        |status, headers, text| world.fake.answer_next(status, headers, text),
+        r#"{"count": 1, "value": [null]}"#,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn limits_and_failures_pass_and_say_when() {
     let world = Server::start();
     limits::pass_and_say_when(&world, |status| world.fake.fail_next(status)).await;

@@ -129,6 +129,17 @@ fn start() -> (Bitbucket, Client) {
 }
 
 #[tokio::test]
+async fn strange_answers_are_named_and_survived() {
+    let fake = Fake::start();
+    limits::strange_answers_are_named_and_survived(
+        &fake,
+        |status, headers, text| fake.0.answer_next(status, headers, text),
+        r#"{"values": [null], "isLastPage": true}"#,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn limits_and_failures_pass_and_say_when() {
     let fake = Fake::start();
     limits::pass_and_say_when(&fake, |status| fake.0.fail_next(status)).await;
@@ -325,6 +336,39 @@ async fn the_token_of_a_repository_is_no_password() {
         .unwrap_err();
     assert_eq!(error.fault, ForgeFault::AuthenticationFailed);
     assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn bitbucket_below_a_context_path_is_reached_by_each_of_its_addresses() {
+    let fake = Fake::start();
+    fake.0.move_below("/bitbucket");
+    let made =
+        Client::with::<Fake>(&fake.0.repository_url("team/app"), token(TOKEN)).open(HEAD).await;
+    for path in [
+        "/bitbucket/scm/TEAM/app.git",
+        "/bitbucket/projects/TEAM/repos/app",
+        "/bitbucket/projects/team/repos/app/browse?at=refs%2Fheads%2Fmain",
+    ] {
+        let client = Client::with::<Fake>(&format!("{}{path}", fake.0.url()), token(TOKEN));
+        let found = client.forge.find_open(HEAD, "main").await.unwrap();
+        assert_eq!(found, Some(made.clone()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_archived_repository_says_so() {
+    let (fake, client) = start();
+    fake.archive();
+    let error = client.forge.create(&conformance::new(HEAD)).await.unwrap_err();
+    assert!(error.to_string().contains("the repository is archived"), "{error}");
+}
+
+#[tokio::test]
+async fn an_older_server_never_waits_to_merge() {
+    let (fake, client) = start();
+    let pull = client.open(HEAD).await;
+    fake.set_auto_merge(None);
+    assert!(!client.forge.auto_merge(&pull).await.unwrap());
 }
 
 /// The same flow by atlassian-python-api. What differs is in the table.

@@ -21,7 +21,7 @@ use lockgate_core::secret::Sensitive;
 use lockgate_forge::{Connection, Credentials, ForgeFault, Repository, connect};
 use lockgate_forge_fakes::gitea::{Gitea, Rights};
 
-use conformance::{HEAD, World, observed, token};
+use conformance::{Client, HEAD, World, observed, token};
 
 const TOKEN: &str = "0123456789";
 
@@ -137,9 +137,86 @@ conformance::test_all!(Fake);
 flows::test_flows!(Fake);
 
 #[tokio::test]
+async fn strange_answers_are_named_and_survived() {
+    let fake = Fake::start();
+    limits::strange_answers_are_named_and_survived(
+        &fake,
+        |status, headers, text| fake.gitea.answer_next(status, headers, text),
+        r#"[null]"#,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn limits_and_failures_pass_and_say_when() {
     let fake = Fake::start();
     limits::pass_and_say_when(&fake, |status| fake.gitea.fail_next(status)).await;
+}
+
+/// Issue: after a merged or closed one, a promotion that crashed between push and create was taken
+/// for ended, because the old one's head seemed to be what was just pushed.
+#[tokio::test]
+async fn on_forgejo_what_has_ended_shows_the_head_that_it_ended_with() {
+    let fake = Fake::start();
+    let client = Client::of(&fake);
+    let closed = client.open(HEAD).await;
+    fake.close(1);
+    fake.gitea.be_forgejo();
+    let pushed = fake.commit(HEAD, "version: 3\n");
+    let newest = client.forge.find_newest(HEAD, "main").await.unwrap().unwrap();
+    assert_eq!((newest.number, &newest.head_commit), (1, &closed.head_commit));
+    assert_ne!(newest.head_commit.as_deref(), Some(pushed.as_str()));
+    assert_eq!(newest.body, closed.body, "whose it is only its body says");
+    assert_eq!(client.look(1).await.head_commit, closed.head_commit);
+    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
+    // An open one shows where its branch is; its list begins with an entry that is null.
+    let open = client.open(HEAD).await;
+    assert_eq!(open.head_commit.as_deref(), Some(pushed.as_str()));
+    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap().unwrap().number, 2);
+    fake.merge(2);
+    fake.commit(HEAD, "version: 4\n");
+    assert_eq!(client.look(2).await.head_commit.as_deref(), Some(pushed.as_str()));
+}
+
+#[tokio::test]
+async fn a_repository_without_pull_requests_or_archived_or_renamed_says_so() {
+    let fake = Fake::start();
+    let client = Client::of(&fake);
+    let forge = &client.forge;
+    client.open(HEAD).await;
+    fake.gitea.set(fake.path, "has_pull_requests", false);
+    for error in [
+        forge.find_open(HEAD, "main").await.unwrap_err(),
+        forge.find_newest(HEAD, "main").await.unwrap_err(),
+        forge.create(&conformance::new(HEAD)).await.unwrap_err(),
+        forge.look(1, None).await.unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("pull requests are switched off"), "{error}");
+    }
+    let fake = Fake::start();
+    fake.gitea.set(fake.path, "archived", true);
+    let error = Client::of(&fake).forge.create(&conformance::new(HEAD)).await.unwrap_err();
+    assert!(error.to_string().contains("the repository is archived"), "{error}");
+    let fake = Fake::start();
+    fake.gitea.rename(fake.path, "acme/new");
+    let error = Client::of(&fake).forge.find_open(HEAD, "main").await.unwrap_err();
+    let is_moved =
+        matches!(&error.fault, ForgeFault::Moved { to } if to.contains("/repos/acme/new"));
+    assert!(is_moved, "{error}");
+}
+
+#[tokio::test]
+async fn a_draft_stays_one() {
+    let fake = Fake::start();
+    let client = Client::of(&fake);
+    let pull = client.open(HEAD).await;
+    for prefix in ["WIP: ", "[wip] "] {
+        fake.gitea.retitle(fake.path, 1, &format!("{prefix}{}", pull.title));
+        assert_eq!(client.look(1).await.title, pull.title);
+        let edited = client.forge.update(1, &conformance::edit("Promote to 3", "b")).await.unwrap();
+        assert_eq!(edited.title, "Promote to 3");
+        assert_eq!(fake.gitea.texts(fake.path, 1).0, format!("{prefix}Promote to 3"));
+    }
 }
 
 #[tokio::test]

@@ -176,6 +176,17 @@ fn client(url: &str, api: Option<&str>, connection: Connection) -> Box<dyn Forge
 }
 
 #[tokio::test]
+async fn strange_answers_are_named_and_survived() {
+    let setting = Setting::start();
+    limits::strange_answers_are_named_and_survived(
+        &setting,
+        |status, headers, text| setting.fake.answer_next(status, headers, text),
+        r#"[null]"#,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn limits_and_failures_pass_and_say_when() {
     let setting = Setting::start();
     let body = json!({"message": "as asked for", "documentation_url": "https://docs.github.com"});

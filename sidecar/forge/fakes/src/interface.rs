@@ -106,6 +106,8 @@ struct Inner<S> {
     state: Mutex<S>,
     requests: Mutex<Vec<Recorded>>,
     failures: Mutex<VecDeque<Reply>>,
+    /// Path that all lies below, such as `/gitlab`; empty: none.
+    below: Mutex<String>,
 }
 
 impl<S: Answers> Fake<S> {
@@ -121,6 +123,7 @@ impl<S: Answers> Fake<S> {
                 state,
                 requests: Mutex::default(),
                 failures: Mutex::default(),
+                below: Mutex::default(),
             });
             made = Some(Arc::clone(&inner));
             Router::new().fallback(any(serve::<S>)).with_state(inner)
@@ -135,7 +138,13 @@ impl<S: Answers> Fake<S> {
 
     /// Address of a repository, such as `team/app`.
     pub fn repository_url(&self, path: &str) -> String {
-        format!("{}/{}", self.url(), S::git_path(path))
+        let below = self.inner.below.lock().unwrap();
+        format!("{}{below}/{}", self.url(), S::git_path(path))
+    }
+
+    /// From now on all lies below this path (`/gitlab`), and elsewhere is a page of somebody else.
+    pub fn move_below(&self, path: &str) {
+        path.clone_into(&mut self.inner.below.lock().unwrap());
     }
 
     /// The repositories.
@@ -169,7 +178,15 @@ impl<S: Answers> Fake<S> {
 
 async fn serve<S: Answers>(State(inner): State<Arc<Inner<S>>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let Some(below) = path.strip_prefix(S::ROOT) else {
+    let context = inner.below.lock().unwrap().clone();
+    let Some(inside) = path.strip_prefix(&context) else {
+        let page = "<html><head><title>Welcome to nginx!</title></head></html>";
+        return Reply::text(404, &[("content-type", "text/html")], page).into_response();
+    };
+    let Some(below) = inside.strip_prefix(S::ROOT) else {
+        let mut request = request;
+        let rest = request.uri().to_string().replacen(&context, "", 1);
+        *request.uri_mut() = rest.parse().unwrap();
         return inner.git.router().oneshot(request).await.unwrap();
     };
     let (parts, content) = request.into_parts();

@@ -1,5 +1,6 @@
 //! Requests below one repository, their pages, and what Azure means by its answers.
 
+use async_trait::async_trait;
 use reqwest::header::LOCATION;
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -10,6 +11,8 @@ use super::{Azure, VERSION};
 use crate::error::{ForgeError, ForgeFault};
 use crate::explain::Explain;
 use crate::http::Answer;
+use crate::model::NewPullRequest;
+use crate::says::{Meaning, unseen};
 
 impl Azure {
     /// An address below the repository.
@@ -58,6 +61,22 @@ impl Azure {
         self.rest.fault(answer)
     }
 
+    /// Why one was not opened. The statistics name the branch that they miss.
+    pub(super) async fn not_created(&self, new: &NewPullRequest, answer: &Answer) -> ForgeError {
+        let (words, meaning) = (answer.message(), self.rest.meaning(answer));
+        let is_about = |branch: &str| words.contains(branch);
+        let misses_head = match meaning {
+            Some(Meaning::Unseen) => !is_about(&new.base) || is_about(&new.head),
+            // Source: mburumaxwell/paklo#1614, 400 of the statistics.
+            None => {
+                answer.status == StatusCode::BAD_REQUEST && is_about(&format!("\"{}\"", new.head))
+            }
+            Some(_) => false,
+        };
+        let fault = if misses_head { unseen(new, &words) } else { self.fault(answer) };
+        self.explained(self.rest.error("create", fault)).await
+    }
+
     /// All pages of a list. `names` are those of its page size and of what is left out.
     pub(super) async fn pages<T: DeserializeOwned>(
         &self,
@@ -83,6 +102,22 @@ impl Azure {
     }
 }
 
+#[async_trait]
+impl Explain for Azure {
+    async fn repository(&self, operation: &'static str) -> Result<Value, ForgeError> {
+        self.send(operation, self.get(&[], &[])).await
+    }
+
+    async fn any_pull(&self, operation: &'static str) -> Result<(), ForgeError> {
+        let request = self.get(&["pullrequests"], &[("$top", "1")]);
+        self.send::<Value>(operation, request).await.map(drop)
+    }
+
+    fn name_of(&self, number: u64) -> String {
+        format!("pull request {number}")
+    }
+}
+
 /// The page for people instead of an answer: the token is not accepted.
 fn is_sign_in(answer: &Answer) -> bool {
     let location = answer
@@ -93,7 +128,7 @@ fn is_sign_in(answer: &Answer) -> bool {
         .to_ascii_lowercase();
     (answer.status == StatusCode::NON_AUTHORITATIVE_INFORMATION && answer.body.is_null())
         || (answer.status.is_redirection()
-            && (location.contains("_signin") || location.contains("login.")))
+            && (location.contains("_signin") || location.contains("login.microsoftonline.")))
 }
 
 /// Pull requests or statuses asked for at once. Services give up to 101 without being asked.

@@ -6,7 +6,7 @@ use crate::says::{Line, Meaning};
 /// Pages are those of learn.microsoft.com. An error has a number (`TF…`, `VS…`) in its message and a
 /// name in `typeKey`; its words are in the language of the server.
 #[rustfmt::skip]
-pub(super) const TABLE: &[Line] = &[
+pub(crate) const TABLE: &[Line] = &[
     // A missing permission is named as people see it. Source of the names: "Permissions and groups
     // in Azure DevOps", repository level.
     Line { status: &[401, 403], says: "'pullrequestcontribute'",

@@ -6,7 +6,7 @@ use crate::says::{Line, Meaning};
 /// Pages are those of developer.atlassian.com and confluence.atlassian.com, exceptions those of the
 /// Java API (`com.atlassian.bitbucket.…`), which an error names in `exceptionName`.
 #[rustfmt::skip]
-pub(super) const TABLE: &[Line] = &[
+pub(crate) const TABLE: &[Line] = &[
     Line { status: &[401], says: "authorisationexception", means: Meaning::Lacks(RIGHT),
         source: "AuthorisationException: who asks is known, and may not" },
     Line { status: &[401, 403], says: "captcharequired",

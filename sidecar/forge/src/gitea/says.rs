@@ -5,7 +5,7 @@ use crate::says::{Line, Meaning};
 
 /// Files are those of go-gitea/gitea; Forgejo has the same words.
 #[rustfmt::skip]
-pub(super) const TABLE: &[Line] = &[
+pub(crate) const TABLE: &[Line] = &[
     Line { status: &[409], says: "already exists", means: Meaning::Exists,
         source: "models/issues/pull.go, ErrPullRequestAlreadyExists; measured against 1.26.0" },
     Line { status: &[422], says: "no changes between the head and the base", means: Meaning::Nothing,

@@ -6,7 +6,7 @@ use crate::says::{Line, Meaning};
 
 /// Pages are those of docs.github.com.
 #[rustfmt::skip]
-pub(super) const TABLE: &[Line] = &[
+pub(crate) const TABLE: &[Line] = &[
     Line { status: &[403, 429], says: "secondary rate limit", means: Meaning::Limited,
         source: "Rate limits for the REST API" },
     Line { status: &[403, 429], says: "abuse detection", means: Meaning::Limited,

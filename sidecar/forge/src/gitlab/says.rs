@@ -4,7 +4,7 @@ use crate::says::{Line, Meaning};
 
 /// Pages are those of docs.gitlab.com, files those of gitlab-org/gitlab.
 #[rustfmt::skip]
-pub(super) const TABLE: &[Line] = &[
+pub(crate) const TABLE: &[Line] = &[
     Line { status: &[400, 409, 422], says: "open merge request already exists",
         means: Meaning::Exists, source: "app/models/merge_request.rb, validate_branches" },
     Line { status: &[400, 422], says: r#""source_branch":["does not exist"#, means: Meaning::Unseen,

@@ -11,8 +11,6 @@ pub(super) struct Address {
     pub(super) port: String,
     /// Decoded, none empty, the last without `.git`.
     pub(super) segments: Vec<String>,
-    /// As it was written, without query and fragment.
-    pub(super) text: String,
 }
 
 impl Address {
@@ -59,7 +57,7 @@ impl Address {
         let port =
             if scheme == "ssh" || port.is_empty() { String::new() } else { format!(":{port}") };
         let host = host.to_ascii_lowercase();
-        Some(Self { scheme, host, port, segments, text: text.to_owned() })
+        Some(Self { scheme, host, port, segments })
     }
 
     /// The segments, to be matched.

@@ -7,24 +7,22 @@ use super::Path;
 use super::address::{Address, encode};
 
 /// What an address means.
-pub(super) struct Meaning {
+pub(super) struct Reading {
     pub(super) path: Path,
     /// Root of the interface, with a slash at its end.
     pub(super) root: String,
     /// What it may mean instead, if the first does not exist: an installation below a path.
     pub(super) others: Vec<(String, Path)>,
-    /// Where git finds it, if that is another address than the one that was written.
-    pub(super) clone: Option<String>,
 }
 
-impl Meaning {
+impl Reading {
     fn new(path: Path, root: String) -> Self {
-        Self { path, root, others: Vec::new(), clone: None }
+        Self { path, root, others: Vec::new() }
     }
 }
 
 /// Reads an address; `api` is the root of the interface if it was named.
-pub(super) fn read(kind: Kind, address: &Address, api: Option<&Url>) -> Option<Meaning> {
+pub(super) fn read(kind: Kind, address: &Address, api: Option<&Url>) -> Option<Reading> {
     match kind {
         Kind::GitHub => github(address),
         Kind::GitLab => gitlab(address, api),
@@ -44,7 +42,7 @@ pub(super) fn interface(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-fn github(address: &Address) -> Option<Meaning> {
+fn github(address: &Address) -> Option<Reading> {
     let [owner, name] = address.segments.as_slice() else { return None };
     let host = match address.host.as_str() {
         "ssh.github.com" | "www.github.com" => "github.com",
@@ -57,22 +55,22 @@ fn github(address: &Address) -> Option<Meaning> {
     } else {
         format!("{}api/v3/", address.root(host, &[]))
     };
-    Some(Meaning::new(Path::Owned { owner: owner.clone(), name: name.clone() }, root))
+    Some(Reading::new(Path::Owned { owner: owner.clone(), name: name.clone() }, root))
 }
 
 /// An installation below a path has more segments in front of owner and name.
-fn gitea(address: &Address) -> Option<Meaning> {
+fn gitea(address: &Address) -> Option<Reading> {
     let (name, rest) = address.segments.split_last()?;
     let (owner, first) = rest.split_last()?;
     let root = format!("{}api/v1/", address.root(&address.host, first));
-    Some(Meaning::new(Path::Owned { owner: owner.clone(), name: name.clone() }, root))
+    Some(Reading::new(Path::Owned { owner: owner.clone(), name: name.clone() }, root))
 }
 
 /// Groups nest to any depth, so that `https://host/gitlab/group/project` alone does not say whether
 /// `gitlab` is a group or the path that GitLab lies below ("Install GitLab under a relative URL").
 /// With `apiUrl` it is known. Without it the group is tried first, then one segment more of a path
 /// each time. gitlab.com lies below none.
-fn gitlab(address: &Address, api: Option<&Url>) -> Option<Meaning> {
+fn gitlab(address: &Address, api: Option<&Url>) -> Option<Reading> {
     if address.segments.len() < 2 || address.segments.iter().any(|segment| segment == "-") {
         return None;
     }
@@ -80,7 +78,7 @@ fn gitlab(address: &Address, api: Option<&Url>) -> Option<Meaning> {
         "www.gitlab.com" => "gitlab.com",
         host => host,
     };
-    let meaning = |below: usize| {
+    let reading = |below: usize| {
         let (first, rest) = address.segments.split_at_checked(below)?;
         let path = Path::Full(rest.join("/"));
         Some((format!("{}api/v4/", address.root(host, first)), path))
@@ -89,47 +87,39 @@ fn gitlab(address: &Address, api: Option<&Url>) -> Option<Meaning> {
     if let Some(api) = api {
         let context = segments_before(api, interface(Kind::GitLab))?;
         let is_below = context.len() <= longest && address.segments.starts_with(&context);
-        let (root, path) = meaning(if is_below { context.len() } else { 0 })?;
-        return Some(Meaning::new(path, root));
+        let (root, path) = reading(if is_below { context.len() } else { 0 })?;
+        return Some(Reading::new(path, root));
     }
-    let (root, path) = meaning(0)?;
+    let (root, path) = reading(0)?;
     let longest = if host == "gitlab.com" { 0 } else { longest };
-    let others = (1..=longest).filter_map(meaning).collect();
-    Some(Meaning { others, ..Meaning::new(path, root) })
+    let others = (1..=longest).filter_map(reading).collect();
+    Some(Reading { others, ..Reading::new(path, root) })
 }
 
-fn bitbucket(address: &Address) -> Option<Meaning> {
+fn bitbucket(address: &Address) -> Option<Reading> {
     let words = address.words();
     let position = |word: &str| words.iter().position(|segment| *segment == word);
     let project =
         |key: &str, name: &str| Path::Project { key: key.to_owned(), name: name.to_owned() };
-    let (key, name, context, is_page) = if address.scheme == "ssh" {
+    let (key, name, context) = if address.scheme == "ssh" {
         let [key, name] = words.as_slice() else { return None };
-        ((*key).to_owned(), *name, 0, false)
+        ((*key).to_owned(), *name, 0)
     } else if let Some(at) = position("scm") {
         let [key, name] = words.get(at + 1..)? else { return None };
-        ((*key).to_owned(), *name, at, false)
+        ((*key).to_owned(), *name, at)
     } else if let Some(at) = position("projects") {
         let [key, "repos", name, ..] = words.get(at + 1..)? else { return None };
-        ((*key).to_owned(), *name, at, true)
+        ((*key).to_owned(), *name, at)
     } else {
         let at = position("users")?;
         let [user, "repos", name, ..] = words.get(at + 1..)? else { return None };
-        (format!("~{user}"), *name, at, true)
+        (format!("~{user}"), *name, at)
     };
     let root = address.root(&address.host, address.segments.get(..context)?);
-    // The browser's address is a page and nothing that git can read. Source: "Clone a repository".
-    let clone = is_page.then(|| {
-        let key = match key.strip_prefix('~') {
-            Some(user) => format!("~{}", encode(&user.to_lowercase())),
-            None => encode(&key.to_lowercase()),
-        };
-        format!("{root}scm/{key}/{}.git", encode(name))
-    });
-    Some(Meaning { clone, ..Meaning::new(project(&key, name), format!("{root}rest/api/latest/")) })
+    Some(Reading::new(project(&key, name), format!("{root}rest/api/latest/")))
 }
 
-fn azure(address: &Address, api: Option<&Url>) -> Option<Meaning> {
+fn azure(address: &Address, api: Option<&Url>) -> Option<Reading> {
     let words = address.words();
     let team = |project: &str, name: &str| Path::Team {
         project: project.to_owned(),
@@ -139,12 +129,12 @@ fn azure(address: &Address, api: Option<&Url>) -> Option<Meaning> {
     if address.scheme == "ssh" {
         return match (address.host.as_str(), words.as_slice()) {
             ("ssh.dev.azure.com" | "vs-ssh.visualstudio.com", ["v3", org, project, name]) => {
-                Some(Meaning::new(team(project, name), organization(org)))
+                Some(Reading::new(team(project, name), organization(org)))
             }
             // Azure DevOps Server: the collection and what is above it come before the project.
             (host, [first @ .., project, "_git", name]) if !first.is_empty() => {
                 let root = address.root(host, address.segments.get(..first.len())?);
-                Some(Meaning::new(team(project, name), root))
+                Some(Reading::new(team(project, name), root))
             }
             _ => None,
         };
@@ -160,11 +150,11 @@ fn azure(address: &Address, api: Option<&Url>) -> Option<Meaning> {
     };
     if address.host == "dev.azure.com" {
         let (org, rest) = first.split_first()?;
-        return Some(Meaning::new(either(rest)?, organization(org)));
+        return Some(Reading::new(either(rest)?, organization(org)));
     }
     if let Some(org) = address.host.strip_suffix(".visualstudio.com") {
         let first = first.strip_prefix(["DefaultCollection"].as_slice()).unwrap_or(first);
-        return Some(Meaning::new(either(first)?, organization(org)));
+        return Some(Reading::new(either(first)?, organization(org)));
     }
     // A Server: a path, often `tfs`, then the collection, then the project. Where the interface is
     // named, it is the collection's.
@@ -176,7 +166,7 @@ fn azure(address: &Address, api: Option<&Url>) -> Option<Meaning> {
         (_, [above @ .., _]) => above.len(),
     };
     let path = either(first.get(above..)?)?;
-    Some(Meaning::new(path, address.root(&address.host, address.segments.get(..above)?)))
+    Some(Reading::new(path, address.root(&address.host, address.segments.get(..above)?)))
 }
 
 /// The decoded segments of a root, without those that the interface's own path ends with.

@@ -1,6 +1,6 @@
 //! The table of addresses.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use super::*;
 
@@ -182,6 +182,166 @@ fn every_form_of_every_forge_names_its_repository_and_interface() {
             (shown, api),
             "{url}"
         );
+    }
+}
+
+#[test]
+fn every_forge_is_found_below_a_path_and_at_another_port() {
+    use Kind::{AzureDevOps, BitbucketServer, GitHub, GitLab, Gitea};
+    for (kind, url, api, shown, root) in [
+        (GitHub, "https://ghe.example:8443/o/r", None, "o/r", "https://ghe.example:8443/api/v3/"),
+        (GitHub, "https://www.github.com/o/r", None, "o/r", "https://api.github.com/"),
+        (GitHub, "HTTPS://github.com/o/r#readme", None, "o/r", "https://api.github.com/"),
+        (GitHub, "https://h/o/r", Some("https://h/api/v3"), "o/r", "https://h/api/v3/"),
+        (
+            GitLab,
+            "https://h:8443/gitlab/g/p",
+            Some("https://h:8443/gitlab/api/v4"),
+            "g/p",
+            "https://h:8443/gitlab/api/v4/",
+        ),
+        (
+            GitLab,
+            "https://h/gitlab/g/p",
+            Some("https://h/gitlab"),
+            "g/p",
+            "https://h/gitlab/api/v4/",
+        ),
+        (
+            GitLab,
+            "https://h/gitlab/g/p",
+            Some("https://h/gitlab/"),
+            "g/p",
+            "https://h/gitlab/api/v4/",
+        ),
+        (
+            GitLab,
+            "https://h/a/b/g/s/p.git",
+            Some("https://h/a/b/api/v4/"),
+            "g/s/p",
+            "https://h/a/b/api/v4/",
+        ),
+        // A group that is called as the path would be.
+        (
+            GitLab,
+            "https://h/gitlab/g/p",
+            Some("https://h/api/v4"),
+            "gitlab/g/p",
+            "https://h/api/v4/",
+        ),
+        (GitLab, "https://h/gitlab/g/p", Some("https://h"), "gitlab/g/p", "https://h/api/v4/"),
+        (
+            GitLab,
+            "git@h:gitlab/p",
+            Some("https://h/gitlab/api/v4"),
+            "gitlab/p",
+            "https://h/gitlab/api/v4/",
+        ),
+        (GitLab, "https://[::1]:3000/g/p", None, "g/p", "https://[::1]:3000/api/v4/"),
+        (
+            BitbucketServer,
+            "https://h:7990/bitbucket/scm/key/r.git",
+            None,
+            "key/r",
+            "https://h:7990/bitbucket/rest/api/latest/",
+        ),
+        (
+            BitbucketServer,
+            "https://h/bb/projects/KEY/repos/r/browse?at=refs%2Fheads%2Fmain",
+            None,
+            "KEY/r",
+            "https://h/bb/rest/api/latest/",
+        ),
+        (
+            BitbucketServer,
+            "https://h/bb/users/jane/repos/r",
+            None,
+            "~jane/r",
+            "https://h/bb/rest/api/latest/",
+        ),
+        (
+            BitbucketServer,
+            "ssh://git@h:7999/KEY/r.git",
+            Some("https://h/bb"),
+            "KEY/r",
+            "https://h/bb/rest/api/latest/",
+        ),
+        (
+            BitbucketServer,
+            "https://h/scm/KEY/r.git",
+            Some("https://h/rest/api/1.0"),
+            "KEY/r",
+            "https://h/rest/api/1.0/",
+        ),
+        (
+            AzureDevOps,
+            "https://dev.azure.com/o/p/_git/r?version=GBmain",
+            None,
+            "p/r",
+            "https://dev.azure.com/o/",
+        ),
+        (AzureDevOps, "https://h/Coll/p/_git/r", None, "p/r", "https://h/Coll/"),
+        (AzureDevOps, "https://h:8080/tfs/Coll/p/_git/r", None, "p/r", "https://h:8080/tfs/Coll/"),
+        (AzureDevOps, "https://h/Coll/_git/r", None, "r/r", "https://h/Coll/"),
+        (AzureDevOps, "https://h/tfs/Coll/_git/r", None, "r/r", "https://h/tfs/Coll/"),
+        (
+            AzureDevOps,
+            "https://h/x/Coll/_git/r",
+            Some("https://h/x/Coll"),
+            "r/r",
+            "https://h/x/Coll/",
+        ),
+        (
+            AzureDevOps,
+            "https://h/x/y/Coll/p/_git/r",
+            Some("https://h/x/y/Coll/"),
+            "p/r",
+            "https://h/x/y/Coll/",
+        ),
+        (
+            AzureDevOps,
+            "https://dev.azure.com/o/p/_git/_full/r",
+            None,
+            "p/r",
+            "https://dev.azure.com/o/",
+        ),
+        (Gitea, "https://h:3000/git/o/r.git", None, "o/r", "https://h:3000/git/api/v1/"),
+        (Gitea, "https://h/a/b/o/r", None, "o/r", "https://h/a/b/api/v1/"),
+        (Gitea, "git@h:o/r", Some("https://h/git"), "o/r", "https://h/git/api/v1/"),
+        (Gitea, "git+ssh://git@h:22/o/r", None, "o/r", "https://h/api/v1/"),
+    ] {
+        let repository = Repository::parse(kind, url, api).unwrap();
+        let (_, path) = repository
+            .to_string()
+            .split_once('/')
+            .map(|(h, p)| (h.to_owned(), p.to_owned()))
+            .unwrap();
+        assert_eq!((path.as_str(), repository.api().as_str()), (shown, root), "{url} {api:?}");
+    }
+}
+
+#[test]
+fn what_gitlabs_address_may_mean_too_is_tried_in_order() {
+    let others = |url: &str, api: Option<&str>| -> Vec<(String, String)> {
+        let repository = Repository::parse(Kind::GitLab, url, api).unwrap();
+        let others = repository.others().iter().map(|(root, path)| {
+            let Path::Full(path) = path else { panic!("{path:?}") };
+            (root.to_string(), path.clone())
+        });
+        others.collect()
+    };
+    let pair = |root: &str, path: &str| (root.to_owned(), path.to_owned());
+    assert_eq!(
+        others("https://h:1/gitlab/g/s/p", None),
+        [pair("https://h:1/gitlab/api/v4/", "g/s/p"), pair("https://h:1/gitlab/g/api/v4/", "s/p")]
+    );
+    for (url, api) in [
+        ("https://h/g/p", None),
+        ("https://gitlab.com/g/s/p", None),
+        ("git@h:g/s/p.git", None),
+        ("https://h/gitlab/g/p", Some("https://h/gitlab/api/v4")),
+    ] {
+        assert_eq!(others(url, api), [], "{url}: it means but one thing");
     }
 }
 

@@ -155,3 +155,17 @@ async fn the_fake_refuses_what_the_real_one_refuses() {
         "nothing was changed"
     );
 }
+
+#[tokio::test]
+async fn a_repository_that_is_disabled_says_so() {
+    let world = Server::start();
+    world.open().await;
+    world.fake.disable();
+    for error in [
+        world.forge.find_open(HEAD, "main").await.unwrap_err(),
+        world.forge.create(&new("t", "")).await.unwrap_err(),
+        world.forge.look(1, None).await.unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("the repository is disabled"), "{error}");
+    }
+}

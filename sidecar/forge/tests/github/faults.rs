@@ -154,6 +154,57 @@ async fn the_connections_own_ca_is_trusted_and_no_other() {
     );
 }
 
+/// As `openssl req -x509` makes it: an authority of its own, which webpki refuses at a server.
+#[tokio::test]
+async fn a_servers_own_certificate_in_ca_file_is_accepted_and_no_other() {
+    let setting = Setting::new();
+    setting.create().await;
+    let own = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut wanted = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        rcgen::CertifiedKey { cert: wanted.self_signed(&key).unwrap(), signing_key: key }
+    };
+    let (issued, other) = (own("127.0.0.1"), own("127.0.0.1"));
+    let url = format!("https://{}/org/repo", tls(setting.fake.url(), &issued).await);
+    let with = |pem: String| Connection { ca: Some(pem.into_bytes()), ..observed(token(TOKEN)).0 };
+    let forge = client(&url, None, with(issued.cert.pem()));
+    assert_eq!(forge.find_open(HEAD, "main").await.unwrap().unwrap().number, 1);
+    let error = client(&url, None, with(other.cert.pem())).find_open(HEAD, "main").await;
+    assert!(matches!(error.unwrap_err().fault, ForgeFault::Unreachable(_)));
+}
+
+#[tokio::test]
+async fn a_repository_without_pull_requests_or_archived_or_renamed_says_so() {
+    let setting = Setting::new();
+    setting.create().await;
+    let forge = &setting.forge;
+    setting.fake.set(super::REPOSITORY, "has_pull_requests", false);
+    for error in [
+        forge.find_open(HEAD, "main").await.unwrap_err(),
+        forge.find_newest(HEAD, "main").await.unwrap_err(),
+        forge.create(&super::new(HEAD)).await.unwrap_err(),
+        forge.look(1, None).await.unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("pull requests are switched off"), "{error}");
+    }
+    let setting = Setting::new();
+    setting.fake.set(super::REPOSITORY, "archived", true);
+    let error = setting.forge.create(&super::new(HEAD)).await.unwrap_err();
+    assert!(error.to_string().contains("the repository is archived"), "{error}");
+
+    let setting = Setting::new();
+    setting.fake.rename(super::REPOSITORY, "new/name");
+    let to = format!("{}/new/name", setting.fake.url());
+    for error in [
+        setting.forge.find_open(HEAD, "main").await.unwrap_err(),
+        setting.forge.create(&super::new(HEAD)).await.unwrap_err(),
+        setting.forge.look(1, None).await.unwrap_err(),
+    ] {
+        assert_eq!(error.fault, ForgeFault::Moved { to: to.clone() });
+    }
+}
+
 /// TLS in front of a server; where it listens.
 async fn tls(server: String, issued: &rcgen::CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();

@@ -59,6 +59,32 @@ async fn what_nothing_holds_up_is_merged_at_once() {
 }
 
 #[tokio::test]
+async fn what_was_just_pushed_waits_for_checks_that_may_still_begin() {
+    let setting = Setting::new();
+    let pull = setting.create().await;
+    setting.fake.touch(REPOSITORY, 1);
+    let error = setting.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
+    assert!(matches!(error.fault, ForgeFault::NotYet(_)) && error.is_passing(), "{error}");
+    assert_eq!(setting.look().await.state, PullRequestState::Open);
+    setting.hold_to_contract();
+}
+
+#[tokio::test]
+async fn where_there_is_a_merge_queue_it_is_put_into_that_and_taken_out_again() {
+    let setting = Setting::new();
+    setting.fake.queue(REPOSITORY);
+    let pull = setting.create().await;
+    setting.forge.set_auto_merge(&pull, true, None).await.unwrap();
+    setting.forge.set_auto_merge(&pull, true, None).await.unwrap();
+    assert_eq!(setting.fake.queued(REPOSITORY), [1]);
+    let unknown = PullRequest { auto_merge: None, ..pull };
+    setting.forge.set_auto_merge(&unknown, false, None).await.unwrap();
+    assert_eq!(setting.fake.queued(REPOSITORY), [0; 0]);
+    setting.forge.set_auto_merge(&unknown, false, None).await.unwrap();
+    setting.hold_to_contract();
+}
+
+#[tokio::test]
 async fn what_somebody_pushed_meanwhile_is_not_merged() {
     let setting = Setting::new();
     let pull = setting.create().await;

@@ -101,3 +101,41 @@ async fn a_merge_method_is_what_the_project_has_or_it_is_refused() {
         fake.close(pull.number);
     }
 }
+
+#[tokio::test]
+async fn nothing_is_merged_that_no_pipeline_has_judged() {
+    let (fake, client) = start();
+    let pull = client.open(HEAD).await;
+    let head = pull.head_commit.clone().unwrap();
+    let before = "0".repeat(40);
+    // "Pipelines must succeed" is off: GitLab would merge at once.
+    fake.touch(true);
+    for (pipeline, words) in [
+        (None, "has no pipeline yet"),
+        (Some(("success", Some(before.as_str()))), "has no pipeline yet"),
+        (Some(("running", Some(&before))), "has no pipeline yet"),
+        (Some(("failed", None)), "is \"failed\""),
+        (Some(("canceled", None)), "is \"canceled\""),
+    ] {
+        if let Some((status, commit)) = pipeline {
+            fake.set_head_pipeline(status, commit);
+        }
+        let error = client.forge.set_auto_merge(&pull, true, None).await.unwrap_err();
+        assert!(matches!(error.fault, ForgeFault::NotYet(_)) && error.is_passing(), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(client.look(1).await.state, PullRequestState::Open);
+    }
+    fake.set_head_pipeline("success", Some(&head));
+    client.forge.set_auto_merge(&pull, true, None).await.unwrap();
+    assert!(matches!(client.look(1).await.state, PullRequestState::Merged { .. }));
+}
+
+#[tokio::test]
+async fn a_project_without_pipelines_is_not_waited_for() {
+    let (fake, client) = start();
+    fake.touch(true);
+    fake.set(serde_json::json!({"jobs_enabled": false}));
+    let pull = client.open(HEAD).await;
+    client.forge.set_auto_merge(&pull, true, None).await.unwrap();
+    assert!(matches!(client.look(1).await.state, PullRequestState::Merged { .. }));
+}
