@@ -481,3 +481,23 @@ async fn a_promotion_that_is_superseded_while_it_runs_leaves_the_branch_to_the_n
     assert_eq!(repo.show(BRANCH, "prod.yaml").unwrap(), manifest("podinfo", "1.2.0"));
     world.stop().await;
 }
+
+#[tokio::test]
+async fn mirrors_of_repositories_that_no_pipeline_names_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = Repo::at(dir.path(), &[("prod.yaml", &manifest("podinfo", "1.0.0"))]);
+    let mirrors = dir.path().join("data/mirrors");
+    let left = mirrors.join("github.com-gone-0123456789abcdef0123.git");
+    std::fs::create_dir_all(left.join("objects")).unwrap();
+    let world = World::start(
+        dir.path(),
+        vec![pipeline("podinfo", &git_strategy(&repo, "branch"))],
+        vec![hmac()],
+        Options::default(),
+    );
+    eventually("the mirror that was left is removed", || !left.exists()).await;
+    done(&world.promote("podinfo", "1.2.3").await);
+    let kept = std::fs::read_dir(&mirrors).unwrap().flatten();
+    assert_eq!(kept.filter(|entry| entry.path().is_dir()).count(), 1);
+    world.stop().await;
+}

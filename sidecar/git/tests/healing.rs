@@ -48,7 +48,7 @@ fn leftovers_of_a_killed_process_do_not_stop_the_next_start() {
     let mirror = repo.mirror();
     promote(&mirror, &remote, "p", "3.0.0").unwrap().unwrap();
     assert_eq!(repo.diff("p").len(), 4);
-    assert_eq!(fs::read_dir(repo.mirrors()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(repo.mirrors()).unwrap().count(), 2, "the mirror and its lock");
     git(mirror.path(), &["fsck"]);
 }
 
@@ -113,21 +113,120 @@ fn blobs_damaged_while_running_are_noticed_and_healed() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
     // What is mapped into memory may still be readable; a fresh view is not.
+    drop(mirror);
     let fresh = Mirror::open(&repo.mirrors(), &remote.url).unwrap();
     let error = fresh.find(&base, &[marker()]).unwrap_err();
     assert!(matches!(error, GitError::MirrorDamaged { .. }) && error.is_passing());
     assert!(promote(&fresh, &remote, "p", "2.0.0").unwrap().is_some());
 }
 
+/// Promotes to the base branch again and again, so that each fetch brings a pack.
+fn promote_often(mirror: &Mirror, repo: &Repo, versions: std::ops::Range<u32>) {
+    for n in versions {
+        promote(mirror, &repo.remote(), "main", &format!("2.{n}.0")).unwrap().unwrap();
+    }
+}
+
+fn packs(mirror: &Mirror) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(mirror.path().join("objects/pack")).unwrap();
+    let files = entries.map(|entry| entry.unwrap().path());
+    files.filter(|file| file.extension().is_some_and(|kind| kind == "pack")).collect()
+}
+
 #[test]
-fn an_overgrown_mirror_is_swapped() {
+fn many_packs_become_one_without_asking_the_remote() {
+    let repo = Repo::empty();
+    for n in 0..300 {
+        fs::write(repo.work().join(format!("f{n}.yaml")), format!("n: {n}\n")).unwrap();
+    }
+    repo.change(&[("a.yaml", &manifest("1.0.0"))]);
+    let (mirror, remote) = (repo.mirror(), repo.remote());
+    promote_often(&mirror, &repo, 0..20);
+    assert!(!mirror.maintain().unwrap(), "few packs are left alone");
+    promote_often(&mirror, &repo, 20..130);
+    assert!(packs(&mirror).len() > 100);
+    let stone = mirror.path().join("objects/stone");
+    fs::write(&stone, "").unwrap();
+    let away = repo.origin().with_extension("away");
+    fs::rename(repo.origin(), &away).unwrap();
+    assert!(mirror.maintain().unwrap());
+    assert!(packs(&mirror).len() <= 2, "{:?}", packs(&mirror));
+    git(mirror.path(), &["fsck", "--full", "--strict", "--no-dangling"]);
+    for pack in packs(&mirror) {
+        let listed = git(mirror.path(), &["verify-pack", "-v", &pack.to_string_lossy()]);
+        let chains = listed.lines().filter_map(|line| line.strip_prefix("chain length = "));
+        let longest = chains.filter_map(|line| line.split(':').next()?.parse::<u32>().ok()).max();
+        assert!(longest.unwrap_or(0) <= 50, "{listed}");
+    }
+    fs::rename(&away, repo.origin()).unwrap();
+    promote_often(&mirror, &repo, 130..140);
+    let base = mirror.fetch(&remote, "main", None).unwrap().base;
+    assert_eq!(mirror.find(&base, &[marker()]).unwrap().found[0].old, "2.139.0");
+    assert!(stone.exists(), "the mirror was cloned anew");
+    drop(mirror);
+    assert!(promote(&repo.mirror(), &remote, "p", "3.0.0").unwrap().is_some());
+}
+
+#[test]
+fn a_mirror_that_nobody_maintains_is_put_right_by_a_fetch() {
     let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
     let (mirror, remote) = (repo.mirror(), repo.remote());
     mirror.fetch(&remote, "main", None).unwrap();
-    let packs = mirror.path().join("objects/pack");
-    for n in 0..201 {
-        fs::write(packs.join(format!("pack-{n:040}.pack")), "").unwrap();
+    let [pack] = packs(&mirror).try_into().unwrap();
+    for n in 0..401 {
+        let copy = pack.with_file_name(format!("pack-{n:040}.pack"));
+        fs::copy(&pack, &copy).unwrap();
+        fs::copy(pack.with_extension("idx"), copy.with_extension("idx")).unwrap();
     }
+    repo.change(&[("b.yaml", &manifest("1.0.0"))]);
     assert!(promote(&mirror, &remote, "p", "2.0.0").unwrap().is_some());
-    assert!(fs::read_dir(packs).unwrap().count() < 10);
+    assert!(packs(&mirror).len() < 10);
+    git(mirror.path(), &["fsck", "--full"]);
+}
+
+#[test]
+fn a_pack_that_is_damaged_is_not_copied_but_healed() {
+    let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
+    let (mirror, remote) = (repo.mirror(), repo.remote());
+    promote_often(&mirror, &repo, 0..40);
+    let mut files = packs(&mirror);
+    files.sort();
+    let mut bytes = fs::read(&files[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::remove_file(&files[0]).unwrap();
+    fs::write(&files[0], bytes).unwrap();
+    assert!(matches!(mirror.maintain().unwrap_err(), GitError::MirrorDamaged { .. }));
+    assert!(promote(&mirror, &remote, "p", "3.0.0").unwrap().is_some());
+    git(mirror.path(), &["fsck", "--full"]);
+}
+
+#[test]
+fn a_mirror_is_open_once() {
+    let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
+    let mirror = repo.mirror();
+    let error = Mirror::open(&repo.mirrors(), &repo.remote().url).unwrap_err();
+    assert!(error.is_passing() && error.to_string().contains("open already"), "{error}");
+    assert!(promote(&mirror, &repo.remote(), "p", "2.0.0").unwrap().is_some());
+    drop(mirror);
+    repo.mirror();
+}
+
+#[test]
+fn mirrors_that_nobody_names_are_removed() {
+    let repo = Repo::with(&[("a.yaml", &manifest("1.0.0"))]);
+    let root = repo.mirrors();
+    let other = |name: &str| {
+        support::remote(&format!("file:///srv/{name}.git"), lockgate_git::Credentials::None).url
+    };
+    let open = Mirror::open(&root, &other("open")).unwrap();
+    drop(Mirror::open(&root, &other("gone")).unwrap());
+    drop(Mirror::open(&root, &other("kept")).unwrap());
+    fs::write(root.join("notes.git"), "a file of somebody else").unwrap();
+    let removed = Mirror::remove_unused(&root, &[other("kept")]).unwrap();
+    assert!(matches!(removed.as_slice(), [name] if name.contains("gone")), "{removed:?}");
+    assert!(open.path().exists() && root.join("notes.git").exists());
+    let names = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("gone")));
+    assert_eq!(Mirror::remove_unused(&root.join("missing"), &[]).unwrap(), Vec::<String>::new());
 }

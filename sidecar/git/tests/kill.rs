@@ -34,6 +34,7 @@ fn a_child_promotes_until_it_is_killed() {
         promote(&mirror, &remote, "p", &version).unwrap();
         // The base moves, so that each fetch brings something.
         promote(&mirror, &remote, "main", &version).unwrap();
+        drop(mirror.maintain());
         println!("promoted {version}");
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lockgate_core::pipeline::Strategy;
 use lockgate_core::promotion::{Change, Promotion, PromotionId};
 use lockgate_core::retry::later;
 use tokio::sync::{Notify, watch};
@@ -22,7 +23,7 @@ use super::attempt::{self, Context};
 use super::plan::{Plan, Step};
 use super::{Settings, follow};
 use crate::metrics::{Metrics, PromotionOutcome};
-use crate::pipelines::{Catalog, Snapshot};
+use crate::pipelines::{Catalog, Severity, Snapshot};
 use crate::store::{Look, Store, StoreError, Waiting};
 use crate::strategy::{Executor, Seen};
 
@@ -96,6 +97,8 @@ impl Runner {
         recheck.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first tick is immediate, and a start takes everything up again anyway.
         recheck.tick().await;
+        // The first tick is immediate: a start removes what the last run left.
+        let mut tidy = tokio::time::interval(TIDY);
         while !*self.stop.borrow() {
             let pause = match self.start().await {
                 Ok(next) => {
@@ -118,6 +121,10 @@ impl Runner {
                     self.changed(&before, &new).await
                 }
                 _ = recheck.tick() => self.recheck().await,
+                _ = tidy.tick() => {
+                    self.tidy(&known).await;
+                    Ok(())
+                }
                 _ = self.stop.changed() => break,
             };
             match taken_up {
@@ -127,6 +134,28 @@ impl Runner {
             }
         }
         self.wind_down().await
+    }
+
+    /// Removes the mirrors of repositories that no Pipeline names any more. A file that does not
+    /// read may name one, and a folder without any Pipeline may not be mounted yet: then nothing is
+    /// removed.
+    async fn tidy(&self, snapshot: &Snapshot) {
+        if snapshot.pipelines().next().is_none()
+            || snapshot.problems().iter().any(|problem| problem.severity == Severity::Error)
+        {
+            return;
+        }
+        let mut addresses = HashSet::new();
+        for pipeline in snapshot.pipelines() {
+            for environment in pipeline.environments() {
+                match pipeline.promotion_into(&environment.name).strategy {
+                    Some(Strategy::Git(git)) => addresses.insert(git.url),
+                    Some(Strategy::PullRequest(pull)) => addresses.insert(pull.url),
+                    _ => false,
+                };
+            }
+        }
+        self.context.executor.keep_mirrors_of(addresses.into_iter().collect()).await;
     }
 
     /// Whatever ran belonged to a process that died; whatever failed may have been repaired
@@ -457,3 +486,5 @@ const LOOK_PAGES: usize = 8;
 const IDLE: Duration = Duration::from_secs(60);
 /// Pause after a fault of the store.
 const TROUBLE: Duration = Duration::from_secs(5);
+/// Pause between two searches for mirrors that nobody needs.
+const TIDY: Duration = Duration::from_secs(10 * 60);

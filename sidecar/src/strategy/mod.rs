@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_core::promotion::{FailureReason, PullRequestRecord};
-use lockgate_git::{AddressPolicy, SigningKey};
+use lockgate_git::{AddressPolicy, RemoteUrl, SigningKey};
 
 use forges::Forges;
 use mirrors::Mirrors;
@@ -120,6 +120,23 @@ impl Executor {
             },
         };
         outcome.at(&order.work)
+    }
+
+    /// Removes the git mirrors of repositories that are not among `addresses`. Addresses that are
+    /// none, or are not allowed, have no mirror.
+    pub async fn keep_mirrors_of(self: &Arc<Self>, addresses: Vec<String>) {
+        let executor = Arc::clone(self);
+        let work = move || {
+            let policy = &executor.settings.git.policy;
+            let parsed = addresses.iter().map(|address| RemoteUrl::parse(address, policy));
+            let used: Vec<RemoteUrl> = parsed.filter_map(Result::ok).collect();
+            executor.mirrors.remove_unused(&executor.settings.mirrors, &used)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "unused git mirrors are not removed"),
+            Err(error) => tracing::error!(%error, "removing git mirrors ended by a panic"),
+        }
     }
 
     /// Asks once how a pull request of this order stands. `tag` is that of the last answer, if it

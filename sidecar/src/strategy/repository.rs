@@ -199,6 +199,8 @@ fn on_mirror<T>(
     let outcome = work(&mirror);
     if matches!(&outcome, Err(fault) if fault.reason == FailureReason::MirrorUnusable) {
         executor.mirrors.forget(&remote.url);
+    } else {
+        executor.mirrors.look_after(mirror);
     }
     outcome
 }

@@ -5,14 +5,15 @@
 //! repository; its refs are `refs/lockgate/<hash of the branch name>`, because two branches may not
 //! be able to exist side by side as files (`a` and later `a/b`).
 //!
-//! Concurrency: one lock per mirror, operations take turns. A folder of mirrors belongs to one
-//! process (the caller's data folder is locked), so lock files found at the start are leftovers of
-//! a killed process and are removed.
+//! Concurrency: one lock per mirror, operations take turns. Only [`Mirror::maintain`] works beside
+//! them. A mirror is open once, which a lock beside its folder ensures; so lock files found inside
+//! it at the start are leftovers of a killed process, and are removed.
 
 pub(crate) mod commit;
 mod fetch;
 pub(crate) mod index;
 mod object;
+mod packs;
 mod push;
 mod storage;
 
@@ -65,6 +66,9 @@ pub struct Mirror {
     path: PathBuf,
     largest_object: u64,
     state: Mutex<State>,
+    maintenance: Mutex<()>,
+    /// Keeps everybody else out of the folder.
+    _lock: storage::Lock,
 }
 
 struct State {
@@ -85,7 +89,7 @@ impl Mirror {
     /// # Errors
     /// [`GitError::Storage`] if the folder cannot be used.
     pub fn open(root: &Path, url: &RemoteUrl) -> Result<Self, GitError> {
-        Self::open_limited(root, url, LARGEST_OBJECT)
+        Self::open_limited(root, url, storage::largest_object())
     }
 
     /// As [`Mirror::open`], with another limit for a single object than [`LARGEST_OBJECT`], in
@@ -99,6 +103,7 @@ impl Mirror {
         largest_object: u64,
     ) -> Result<Self, GitError> {
         let path = storage::folder(root, url);
+        let lock = storage::lock(&path)?;
         let repository = storage::open_or_create(&path, largest_object)?;
         Ok(Self {
             path,
@@ -110,7 +115,37 @@ impl Mirror {
                 prepared_order: Vec::new(),
                 damaged: false,
             }),
+            maintenance: Mutex::new(()),
+            _lock: lock,
         })
+    }
+
+    /// Removes the mirrors in the folder `root` that belong to none of `used` and that nobody has
+    /// open. Returns the names of their folders.
+    ///
+    /// # Errors
+    /// [`GitError::Storage`] if the folder cannot be read or something cannot be removed.
+    pub fn remove_unused(root: &Path, used: &[RemoteUrl]) -> Result<Vec<String>, GitError> {
+        storage::remove_unused(root, used)
+    }
+
+    /// Combines the mirror's small packs where many have come together. The mirror can be used
+    /// meanwhile; call it where nobody waits, after a fetch. Returns whether anything was done.
+    ///
+    /// # Errors
+    /// [`GitError::Storage`], [`GitError::MirrorDamaged`]; the mirror stays usable.
+    pub fn maintain(&self) -> Result<bool, GitError> {
+        let Ok(_one_at_a_time) = self.maintenance.try_lock() else { return Ok(false) };
+        if packs::count(&storage::packs(&self.path)) < MANY_PACKS {
+            return Ok(false);
+        }
+        let repository = self.state().repository.to_thread_local();
+        let combined = packs::combine(&repository, &storage::packs(&self.path));
+        let mut state = self.state();
+        let Some(combined) = state.noting_damage(combined)? else { return Ok(false) };
+        combined.swap()?;
+        state.repository = storage::open(&self.path, self.largest_object)?;
+        Ok(true)
     }
 
     /// As [`Mirror::fetch_branches`] for one other branch, or none.
@@ -125,8 +160,7 @@ impl Mirror {
     /// Fetches the branch `base`, and those of `heads` that exist, with this remote's own
     /// credentials. One exchange with the remote, however many there are.
     ///
-    /// A damaged or overgrown mirror is cloned anew beside the old one, which stays until the clone
-    /// is complete.
+    /// A damaged mirror is cloned anew beside the old one, which stays until the clone is complete.
     ///
     /// # Errors
     /// [`GitError::BaseBranchNotFound`], and everything that can go wrong on the way to the remote.
@@ -137,7 +171,16 @@ impl Mirror {
         heads: &[&str],
     ) -> Result<Branches, GitError> {
         let mut state = self.state();
-        if !state.damaged && !storage::is_overgrown(&self.path) {
+        if packs::count(&storage::packs(&self.path)) > MOST_PACKS {
+            // Nobody maintains it, and soon no more packs can be opened.
+            let repository = state.repository.to_thread_local();
+            let combined = packs::combine(&repository, &storage::packs(&self.path));
+            match combined.and_then(|combined| combined.map_or(Ok(()), packs::Combined::swap)) {
+                Ok(()) => state.repository = storage::open(&self.path, self.largest_object)?,
+                Err(_) => state.damaged = true,
+            }
+        }
+        if !state.damaged {
             let repository = state.repository.to_thread_local();
             match fetch::fetch(&repository, remote, base, heads, self.largest_object) {
                 Ok(tips) if fetch::is_readable(&repository, &tips) => return Ok(tips),
@@ -145,7 +188,7 @@ impl Mirror {
                 Err(error) => return Err(error),
             }
         }
-        tracing::warn!(mirror.path = %self.path.display(), "rebuilding a git mirror that is damaged or overgrown");
+        tracing::warn!(mirror.path = %self.path.display(), "rebuilding a git mirror that is damaged");
         let aside = storage::Aside::new(&self.path, self.largest_object)?;
         let tips = match fetch::fetch(
             &aside.repository.to_thread_local(),
@@ -373,9 +416,13 @@ impl fmt::Debug for Mirror {
     }
 }
 
-/// The largest object that is taken into memory, in bytes: a repository with a larger one is
-/// refused. Manifests are a thousand times smaller; what is larger than this belongs into Git LFS,
+/// The largest object that is taken into memory, in bytes, or an eighth of a container's memory if
+/// that is less: a repository with a larger one is refused. Manifests are a thousand times smaller; what is larger than this belongs into Git LFS,
 /// whose pointers are small.
 pub const LARGEST_OBJECT: u64 = 256 * 1024 * 1024;
+/// Packs that are combined when nobody waits.
+const MANY_PACKS: usize = 32;
+/// Packs that are combined before a fetch.
+const MOST_PACKS: usize = 400;
 /// Commits that may wait for their push at the same time.
 const MAX_PREPARED: usize = 64;

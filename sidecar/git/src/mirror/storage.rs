@@ -1,5 +1,6 @@
 //! The mirror as a folder: creating, healing, swapping.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use gix::ThreadSafeRepository;
 use gix::odb::store::init::Slots;
 use gix::open::{Options, Permissions};
 
+use super::LARGEST_OBJECT;
 use crate::error::GitError;
 use lockgate_core::address::RemoteUrl;
 
@@ -53,10 +55,62 @@ pub(super) fn open_or_create(path: &Path, largest: u64) -> Result<ThreadSafeRepo
     create(path, largest)
 }
 
-/// Whether so many packs have come together that a fresh clone serves better.
-pub(super) fn is_overgrown(path: &Path) -> bool {
-    let entries = fs::read_dir(path.join(PACKS)).into_iter().flatten().flatten();
-    entries.filter(|entry| has_extension(&entry.path(), "pack")).count() > MAX_PACKS
+/// The folder of a mirror's packs.
+pub(super) fn packs(path: &Path) -> PathBuf {
+    path.join(PACKS)
+}
+
+/// Keeps everybody else out of a mirror, in this process and in others.
+pub(super) struct Lock(fs::File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread is just starting has the file open too
+        // until it becomes its program.
+        drop(self.0.unlock());
+    }
+}
+
+/// Locks the mirror in the folder `path`, or says that it is open already.
+pub(super) fn lock(path: &Path) -> Result<Lock, GitError> {
+    let file = beside(path, "lock");
+    let failed = |error: &io::Error| GitError::storage("locking the mirror", error);
+    fs::create_dir_all(path.parent().unwrap_or(path)).map_err(|error| failed(&error))?;
+    let lock = fs::File::create(&file).map_err(|error| failed(&error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Lock(lock)),
+        Err(fs::TryLockError::WouldBlock) => Err(GitError::Storage {
+            detail: format!("{} is open already, here or in another process", path.display()),
+        }),
+        Err(fs::TryLockError::Error(error)) => Err(failed(&error)),
+    }
+}
+
+/// Removes the mirrors below `root` that are not those of `used` and that nobody has open. Returns
+/// the names of their folders.
+pub(super) fn remove_unused(root: &Path, used: &[RemoteUrl]) -> Result<Vec<String>, GitError> {
+    let failed = |error: io::Error| GitError::storage("looking for unused mirrors", &error);
+    let used: HashSet<PathBuf> = used.iter().map(|url| folder(root, url)).collect();
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut removed = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        // Only what looks like ours: a name that ends in the hash of an address.
+        if !has_extension(&path, "git") || used.contains(&path) || !path.is_dir() {
+            continue;
+        }
+        let Ok(_lock) = lock(&path) else { continue };
+        for leftover in [beside(&path, "new"), beside(&path, "old"), path.clone()] {
+            remove(&leftover)?;
+        }
+        remove(&beside(&path, "lock"))?;
+        removed.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    }
+    Ok(removed)
 }
 
 /// A new repository beside the mirror, which takes its place when it is complete.
@@ -106,7 +160,7 @@ fn create(path: &Path, largest: u64) -> Result<ThreadSafeRepository, GitError> {
     open(path, largest)
 }
 
-fn open(path: &Path, largest: u64) -> Result<ThreadSafeRepository, GitError> {
+pub(super) fn open(path: &Path, largest: u64) -> Result<ThreadSafeRepository, GitError> {
     let repository = options(largest)
         .open(path)
         .map_err(|error| GitError::damaged(format!("{}: {error}", path.display())))?;
@@ -125,8 +179,12 @@ fn open(path: &Path, largest: u64) -> Result<ThreadSafeRepository, GitError> {
 /// Reads nothing but the repository's own configuration.
 fn options(largest: u64) -> Options {
     Options::isolated()
-        // Objects are unpacked in memory, and their size is the repository's to choose.
-        .config_overrides([format!("gitoxide.objects.allocLimit={largest}")])
+        // Objects are unpacked in memory, and their size is the repository's to choose: one at a
+        // time, so that a pack of large ones takes no more than one of them.
+        .config_overrides([
+            format!("gitoxide.objects.allocLimit={largest}"),
+            "pack.threads=1".to_owned(),
+        ])
         .permissions(Permissions::isolated())
         .with(gix::sec::Trust::Full)
         .open_path_as_is(true)
@@ -188,8 +246,37 @@ fn rename(from: &Path, to: &Path) -> Result<(), GitError> {
 
 const PACKS: &str = "objects/pack";
 
-/// Every fetch that brings something adds a pack; looking an object up asks each of them.
-const MAX_PACKS: usize = 200;
-
-/// Room for packs in gix's table, with space for those that come between two checks.
+/// Room for packs in gix's table; [`super::MOST_PACKS`] stays below it.
 const SLOTS: u16 = 512;
+
+/// The memory that this process may use, in bytes, where a container limits it. Sources:
+/// "memory.max" in the kernel's cgroup-v2.rst, "memory.limit_in_bytes" in cgroup-v1/memory.rst.
+fn memory_limit() -> Option<u64> {
+    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+}
+
+/// The largest object that fits into this process, in bytes: a small part of a container's memory,
+/// because an object is in memory more than once while it is unpacked.
+pub(super) fn largest_object() -> u64 {
+    bounded(LARGEST_OBJECT, memory_limit())
+}
+
+fn bounded(largest: u64, memory: Option<u64>) -> u64 {
+    memory.map_or(largest, |memory| largest.min(memory / 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_s_memory_bounds_an_object() {
+        const MIB: u64 = 1024 * 1024;
+        assert_eq!(bounded(256 * MIB, Some(256 * MIB)), 32 * MIB);
+        assert_eq!(bounded(256 * MIB, Some(u64::MAX)), 256 * MIB);
+        assert_eq!(bounded(256 * MIB, None), 256 * MIB);
+        assert!(largest_object() <= LARGEST_OBJECT);
+    }
+}

@@ -14,6 +14,7 @@ mod client;
 mod edge;
 mod footprint;
 mod forge;
+mod mirror;
 mod proxy;
 mod pulls;
 mod push;
@@ -32,10 +33,11 @@ use table::Report;
 
 type Section = (&'static str, fn(&mut Report) -> Result<()>);
 
-const SECTIONS: [Section; 5] = [
+const SECTIONS: [Section; 6] = [
     ("edge", edge::run),
     ("footprint", footprint::run),
     ("push", push::run),
+    ("mirror", mirror::run),
     ("pulls", pulls::run),
     ("scale", scale::run),
 ];

@@ -84,6 +84,15 @@ fn pushes(fixture: &Fixture, url: &str) -> Result<Vec<f64>> {
     Ok(milliseconds)
 }
 
+/// Where the many manifests lie.
+#[derive(Clone, Copy)]
+pub enum Layout {
+    /// In a folder for each of fifty clusters.
+    Clusters,
+    /// All in one folder, with those of the application.
+    OneFolder,
+}
+
 /// A bare repository of many manifests; a few belong to the application.
 pub struct Fixture {
     repository: Repository,
@@ -97,13 +106,22 @@ impl Fixture {
 
     /// With markers of these applications.
     pub fn with(apps: &[&str]) -> Result<Self> {
+        Self::laid_out(apps, Layout::Clusters)
+    }
+
+    /// With markers of these applications.
+    pub fn laid_out(apps: &[&str], layout: Layout) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("lockgate-").tempdir_in("/tmp")?;
         let path = directory.path().join("manifests.git");
         let repository = Repository::create(&path, NAMESPACE, apps)?;
         let work = directory.path().join("work");
         git(directory.path(), &["clone", "--quiet", text(&path)?, text(&work)?])?;
         for number in 0..FILES {
-            let folder = work.join(format!("clusters/cluster-{:02}/apps", number % 50));
+            let folder = match layout {
+                Layout::Clusters => work.join(format!("clusters/cluster-{:02}/apps", number % 50)),
+                // Beside the application's own file, which each promotion changes.
+                Layout::OneFolder => work.join("apps").join(MARKED),
+            };
             fs::create_dir_all(&folder)?;
             fs::write(folder.join(format!("service-{number}.yaml")), manifest(number))?;
         }
@@ -133,6 +151,19 @@ impl Fixture {
         while self.branch(app, environment)?.is_none() {
             if Instant::now() > end {
                 bail!("no branch for {environment} after a minute");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Waits until the application's manifest on the base branch has a version.
+    pub fn wait_for_version(&self, version: &str) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(60);
+        let file = format!("main:apps/{MARKED}/staging.yaml");
+        while !show(self.repository.path(), &file)?.contains(version) {
+            if Instant::now() > end {
+                bail!("{file} has not got {version} after a minute");
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -185,6 +216,12 @@ fn manifest(number: usize) -> String {
         number % 29,
         number % 5
     )
+}
+
+/// The text of a file in a repository.
+fn show(repository: &Path, file: &str) -> Result<String> {
+    let output = Command::new("git").current_dir(repository).args(["show", file]).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn text(path: &Path) -> Result<&str> {
