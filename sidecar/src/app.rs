@@ -6,8 +6,7 @@
 //! ```
 //!
 //! Every task is essential: one that ends without being told to ends the process with an error, and
-//! whoever supervises it starts it again. Nothing is lost by that: what was accepted is in the
-//! store.
+//! its supervisor starts it again. Nothing is lost by that: what was accepted is in the store.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -262,15 +262,20 @@ impl Metrics {
         self.promotion_failed.retain(|_| false);
         self.queue_depth.set(ledger.map(|ledger| gauge_value(ledger.queue_depth)));
         let Some(ledger) = ledger else { return };
-        let zeros = State::NAMES.iter().map(|name| (*name, 0));
-        for (state, count) in zeros.chain(ledger.latest.iter().copied()) {
-            self.promotions.at(StateLabels { state: Name(state) }).set(gauge_value(count));
-        }
+        let mut gone = 0;
         for (pipeline, environment, reason) in &ledger.failed {
             let to = Place::new(pipeline, environment);
             if known(&to) {
                 self.promotion_failed.at(FailedLabels { to, reason: Name(reason.as_str()) }).set(1);
+            } else {
+                gone += 1;
             }
+        }
+        let zeros = State::NAMES.iter().map(|name| (*name, 0));
+        for (state, count) in zeros.chain(ledger.latest.iter().copied()) {
+            // What failed because its Pipeline was deleted would ring for ever.
+            let count = if state == FAILED { count.saturating_sub(gone) } else { count };
+            self.promotions.at(StateLabels { state: Name(state) }).set(gauge_value(count));
         }
     }
 
@@ -307,3 +312,6 @@ fn short_histogram() -> Histogram {
 fn gauge_value(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+/// [`State::name`] of a failed promotion.
+const FAILED: &str = "Failed";

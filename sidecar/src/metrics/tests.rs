@@ -120,6 +120,7 @@ fn the_series_of_a_removed_pipeline_or_environment_go() {
     let without_prod = metrics.page(&reading, |_, _, environment| environment != "prod").unwrap();
     assert_eq!(named(&without_prod, "environment=\"prod\""), 0, "{without_prod}");
     assert!(named(&without_prod, "environment=\"dev\"") > 0, "{without_prod}");
+    has(&without_prod, "lockgate_promotions{state=\"Failed\"} 0");
     let gone = metrics.page(&reading, |_, _, _| false).unwrap();
     assert_eq!(named(&gone, "pipeline=\"podinfo\""), 0, "{gone}");
 }
