@@ -1,12 +1,12 @@
 //! Wires the sidecar together and owns its life: start, serve, stop.
 //!
 //! ```text
-//! folder lock, store ─ pipelines ─ sockets bound ─ everything runs in one set of tasks ─ ready
-//! SIGTERM, SIGINT ─ not ready ─ listeners close, running deliveries get their answer ─ workers park ─ store closes
+//! folder lock, ledger ─ pipelines ─ sockets bound ─ everything runs in one set of tasks ─ ready
+//! SIGTERM, SIGINT ─ not ready ─ listeners close, running deliveries get their answer ─ workers park ─ ledger closes
 //! ```
 //!
 //! Every task is essential: one that ends without being told to ends the process with an error, and
-//! its supervisor starts it again. Nothing is lost by that: what was accepted is in the store.
+//! its supervisor starts it again. Nothing is lost by that: what was accepted is in the ledger.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,10 +33,10 @@ use crate::{
     grpc::{Deliver, GateService, Hooks, MutualTls, Refused, UnixSocket, bind_tcp},
     http::{self, ApiState, Health, Stage},
     intake::{self, Delivery, Intake},
+    ledger::{Ledger, Retention, sqlite::SqliteLedger},
     metrics::Metrics,
     pipelines::{Catalog, Problem, Severity},
     promote::{self, Poll, Scheduler},
-    store::Store,
     strategy::{self, Connect, GitSettings},
 };
 
@@ -74,7 +74,7 @@ struct Running {
     stop_front: watch::Sender<bool>,
     stop_probes: watch::Sender<bool>,
     scheduler: Scheduler,
-    store: Store,
+    ledger: Arc<dyn Ledger>,
     /// Tasks that end when they are told to, and have not yet.
     stopping: BTreeSet<&'static str>,
 }
@@ -94,7 +94,7 @@ impl Running {
                     anyhow!("a task panicked: {panic}")
                 }
             },
-            () = self.store.stopped() => anyhow!("the store stopped"),
+            () = self.ledger.stopped() => anyhow!("the ledger stopped"),
         }
     }
 
@@ -128,13 +128,17 @@ impl Running {
 async fn start(config: Config) -> Result<Running> {
     let metrics = Metrics::new();
     let data = config.data.clone();
-    let store = tokio::task::spawn_blocking(move || Store::open(&data))
-        .await?
-        .context("the store cannot be opened")?;
-    store.observe_commits(Box::new({
+    let observer = {
         let metrics = metrics.clone();
         move |took| metrics.store_commit(took)
-    }));
+    };
+    let ledger = tokio::task::spawn_blocking(move || {
+        SqliteLedger::open(&data, Retention::default(), Box::new(observer))
+    });
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger.await?.context("the ledger cannot be opened")?);
+    for used in ledger.keys_used().await? {
+        metrics.key_used(&used.endpoint, &used.key, used.at);
+    }
     let (catalog, follow) = Catalog::open(&config.pipelines)
         .with_context(|| format!("pipelines folder {}", config.pipelines.display()))?;
     warn_at_start(&config);
@@ -142,11 +146,15 @@ async fn start(config: Config) -> Result<Running> {
     let (stop_front, front) = watch::channel(false);
     let (stop_probes, probes) = watch::channel(false);
 
-    let (scheduler, runner) =
-        Scheduler::new(catalog.clone(), store.clone(), promote_settings(&config)?, metrics.clone());
+    let (scheduler, runner) = Scheduler::new(
+        catalog.clone(),
+        Arc::clone(&ledger),
+        promote_settings(&config)?,
+        metrics.clone(),
+    );
     let intake = Intake::new(
         catalog.clone(),
-        store.clone(),
+        Arc::clone(&ledger),
         intake_settings(&config),
         scheduler.clone(),
         metrics.clone(),
@@ -155,11 +163,11 @@ async fn start(config: Config) -> Result<Running> {
     let (gate, keeper) = GateService::new(config.edge.clone(), &catalog, hooks, front.clone());
 
     let mut tasks = JoinSet::new();
-    let health = http::health(Health { store: store.clone(), stage: stage_seen });
+    let health = http::health(Health { ledger: Arc::clone(&ledger), stage: stage_seen });
     listen(&mut tasks, "health listener", config.listen.health, health, &probes).await?;
-    let page = http::metrics(metrics.clone(), catalog.clone(), store.clone());
+    let page = http::metrics(metrics.clone(), catalog.clone(), Arc::clone(&ledger));
     listen(&mut tasks, "metrics listener", config.listen.metrics, page, &probes).await?;
-    let api = http::api(ApiState { catalog: catalog.clone(), store: store.clone() });
+    let api = http::api(ApiState { catalog: catalog.clone(), ledger: Arc::clone(&ledger) });
     listen(&mut tasks, API, config.listen.api, api, &front).await?;
     serve_gate(&mut tasks, &config.listen.gate, gate).await?;
     spawn(&mut tasks, WORKERS, async move { Ok(runner.run().await?) });
@@ -172,7 +180,7 @@ async fn start(config: Config) -> Result<Running> {
     stage.send_replace(Stage::Serving);
     tracing::info!(pipelines = catalog.snapshot().pipelines().count(), "ready");
     let stopping = BTreeSet::from([GATE, API, WORKERS]);
-    Ok(Running { tasks, stage, stop_front, stop_probes, scheduler, store, stopping })
+    Ok(Running { tasks, stage, stop_front, stop_probes, scheduler, ledger, stopping })
 }
 
 fn spawn(

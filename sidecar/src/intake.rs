@@ -1,16 +1,19 @@
 //! One delivery, from its signature to its answer.
 //!
 //! ```text
-//! verify ─▶ admit ─▶ one transaction: first answer? replay? ─▶ decide ─▶ delivery + object + promotions ─▶ wait ─▶ answer, recorded
+//! verify ─▶ admit ─▶ one step of the ledger: first answer? replay? ─▶ decide ─▶ delivery + object + promotions ─▶ wait ─▶ answer, recorded
 //! ```
 //!
 //! - Nothing in a delivery is believed before its signature was verified here, with keys of our
 //!   own; what the filter says of the key or the source decides nothing.
-//! - The intent is durable before the wait begins, the answer before it is given. Whoever asks
-//!   again gets that first answer; while it is being worked out, he waits for the same promotions.
+//! - The intent is on disk before the wait begins, and so is a failure before it is told. The
+//!   answer of a success follows within 50 ms: after a `kill -9` in between, the same delivery
+//!   finds its promotion and gets the answer of that. A sender that asks again gets the first
+//!   answer; while it is being worked out, that sender waits for the same promotions.
 //! - 503 is never recorded: Flux sends the same bytes again, and then they count.
 
 mod answer;
+mod journal;
 mod judge;
 
 use std::collections::BTreeSet;
@@ -19,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use lockgate_core::decide::admit;
 use lockgate_core::promotion::{Promotion, State};
 use lockgate_core::retry::RetryPolicy;
 use lockgate_edge::Answer;
@@ -26,15 +30,16 @@ use lockgate_edge::Freshness;
 use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use lockgate_edge::reply::Reply;
 use lockgate_edge::signature::{Signature, Verifier};
-use sha2::{Digest as _, Sha256};
-use tokio::sync::broadcast::error::RecvError;
 
+use crate::ledger::{
+    Ask, DeliveryAsk, Digest, KeyId, Ledger, LedgerError, Recorded, Watch, When, Write, Writes,
+};
 use crate::metrics::{DeliveryOutcome, Metrics, Phase};
 use crate::pipelines::{Catalog, Snapshot};
 use crate::promote::Scheduler;
-use crate::store::{Changed, Digest, KeyId, Store, StoreError};
 
-use judge::{Judged, Judgement};
+use journal::Journal;
+use judge::{Case, Judged};
 
 /// A request that the filter passed on.
 #[derive(Clone, Debug)]
@@ -72,10 +77,11 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Intake {
     catalog: Catalog,
-    store: Store,
+    ledger: Arc<dyn Ledger>,
     settings: Arc<Settings>,
     scheduler: Scheduler,
     metrics: Metrics,
+    journal: Arc<Journal>,
 }
 
 /// What a signature proved.
@@ -91,12 +97,13 @@ impl Intake {
     #[must_use]
     pub fn new(
         catalog: Catalog,
-        store: Store,
+        ledger: Arc<dyn Ledger>,
         settings: Settings,
         scheduler: Scheduler,
         metrics: Metrics,
     ) -> Self {
-        Self { catalog, store, settings: Arc::new(settings), scheduler, metrics }
+        let (settings, journal) = (Arc::new(settings), Arc::default());
+        Self { catalog, ledger, settings, scheduler, metrics, journal }
     }
 
     /// Judges a delivery that arrived at `now` and answers it, which may take the whole wait.
@@ -120,7 +127,7 @@ impl Intake {
         &self,
         delivery: &Delivery,
         now: Timestamp,
-    ) -> Result<(DeliveryOutcome, Reply), StoreError> {
+    ) -> Result<(DeliveryOutcome, Reply), LedgerError> {
         let started = Instant::now();
         let Some((snapshot, proof)) = self.verified(delivery).await else {
             tracing::warn!(endpoint = %delivery.endpoint, request.id = delivery.request_id, "the edge verified a signature that the keys here do not");
@@ -130,48 +137,90 @@ impl Intake {
         let Some(pipeline) = snapshot.pipeline(&key_name).cloned() else {
             return Ok((DeliveryOutcome::Disagree, Reply::unavailable()));
         };
-        let (key, data_key) = match proof {
-            Proof::Signed { key, name } => (Some(key), Some(name)),
-            Proof::Unsigned => (None, None),
-        };
-        let judgement = Judgement {
+        let case = Arc::new(Case {
             endpoint: delivery.endpoint.clone(),
-            digest: digest(&delivery.body),
-            key,
-            body: delivery.body.clone(),
+            digest: Digest::of(&delivery.body),
+            key: match proof {
+                Proof::Signed { key, name } => Some((key, name)),
+                Proof::Unsigned => None,
+            },
+            admitted: admit(&delivery.body, now, &self.settings.freshness),
             pipeline,
             settings: Arc::clone(&self.settings),
             now,
+            seed: seed(),
+        });
+        // Listening begins before the step, so that nothing that follows it can be missed.
+        let watch = self.ledger.news().watch(case.ids());
+        let judged = {
+            let case = Arc::clone(&case);
+            self.ledger.decide(case.ask(), move |excerpt| case.judge(excerpt)).await?
         };
-        // Listening begins before the transaction, so that nothing that follows it can be missed.
-        let news = self.store.subscribe();
-        let settled_digest = judgement.digest;
-        let judged = self.store.transaction(move |tx| judgement.run(tx)).await?;
-        if judged.work {
+        if !judged.events.is_empty() {
             self.metrics.phase(&key_name, &judged.environment, Phase::Accept, started.elapsed());
-            self.scheduler.wake();
         }
         judged.count(&self.metrics);
-        if let Some(data_key) = data_key.filter(|_| judged.admitted()) {
-            self.metrics.key_used(&delivery.endpoint, &data_key, now);
+        if let Some((_, name)) = case.key.as_ref().filter(|_| judged.admitted()) {
+            self.metrics.key_used(&delivery.endpoint, name, now);
         }
         match judged.outcome {
-            Judged::Answered { outcome, answer } => Ok((outcome, answer::reply(answer))),
+            Judged::Answered { outcome, answer, report, message } => {
+                self.journal.note(&delivery.endpoint, &report, &message);
+                Ok((outcome, answer::reply(answer)))
+            }
             Judged::Wait { promotions, duplicate } => {
-                let promotions = self.settle(promotions, news).await?;
+                let promotions = self.settle(promotions, watch).await?;
                 let (outcome, reply) =
                     answer::of_promotions(&promotions, self.settings.public_url.as_deref());
-                let (endpoint, first) = (delivery.endpoint.clone(), answer::answered(&reply));
-                let stored = self
-                    .store
-                    .transaction(move |tx| tx.settle(&endpoint, &settled_digest, first, now))
-                    .await?;
-                Ok((
-                    if duplicate { DeliveryOutcome::Duplicate } else { outcome },
-                    answer::reply(stored),
-                ))
+                let reply = self.record(&case, &promotions, reply).await?;
+                Ok((if duplicate { DeliveryOutcome::Duplicate } else { outcome }, reply))
             }
         }
+    }
+
+    /// Puts the answer of a delivery on record. The first one stands, and is returned.
+    async fn record(
+        &self,
+        case: &Arc<Case>,
+        promotions: &[Arc<Promotion>],
+        reply: Reply,
+    ) -> Result<Reply, LedgerError> {
+        let ask = Ask {
+            delivery: Some(DeliveryAsk {
+                endpoint: case.endpoint.clone(),
+                digest: case.digest,
+                key: None,
+                now: case.now,
+            }),
+            ..Ask::promotions(case.pipeline.key(), Vec::new())
+        };
+        let mut report = case.report(reply.status, "");
+        if let Some(promotion) = promotions.first() {
+            let failure = promotion.state.failure();
+            report.reason = failure
+                .map_or(promotion.state.name(), |failure| failure.reason.as_str())
+                .to_owned();
+            report.promotion = Some(promotion.id.to_string());
+        }
+        let (endpoint, digest) = (case.endpoint.clone(), case.digest);
+        let stands = self
+            .ledger
+            .decide(ask, move |excerpt| {
+                let mut writes = Writes::soon();
+                writes.add(Write::Outcome(endpoint.clone(), report.clone()));
+                let answer = match &excerpt.delivery {
+                    Some(Recorded::Answered(first)) => first.clone(),
+                    _ => answer::answered(&reply),
+                };
+                // A refusal is on disk before it is given.
+                if answer.status >= 400 {
+                    writes.when = When::Now;
+                }
+                writes.add(Write::Answer(endpoint.clone(), digest, answer.clone()));
+                (writes, answer)
+            })
+            .await?;
+        Ok(answer::reply(stands))
     }
 
     /// The snapshot whose keys verify the delivery. If the current one's do not, the files are read
@@ -211,33 +260,31 @@ impl Intake {
     /// Waits until nothing more can happen to the promotions within the wait, or the process stops.
     async fn settle(
         &self,
-        mut promotions: Vec<Promotion>,
-        mut news: tokio::sync::broadcast::Receiver<Changed>,
-    ) -> Result<Vec<Promotion>, StoreError> {
+        mut promotions: Vec<Arc<Promotion>>,
+        mut watch: Watch,
+    ) -> Result<Vec<Arc<Promotion>>, LedgerError> {
         let deadline = tokio::time::Instant::now() + self.settings.wait;
         let last = lockgate_core::retry::later(Timestamp::now(), self.settings.wait);
+        // Promotions that were there before are listened to only now: what happened to them since
+        // the step has to be looked up.
+        if promotions.iter().any(|promotion| !watch.has(promotion.id)) {
+            watch = self.ledger.news().watch(promotions.iter().map(|promotion| promotion.id));
+            for promotion in &mut promotions {
+                if let Some(current) = self.ledger.promotion(promotion.id).await? {
+                    *promotion = current;
+                }
+            }
+        }
         while !promotions.iter().all(|promotion| is_settled(promotion, last)) {
-            let heard = tokio::select! {
-                heard = tokio::time::timeout_at(deadline, news.recv()) => heard,
-                () = self.scheduler.stopping() => break,
-            };
-            match heard {
-                Err(_) | Ok(Err(RecvError::Closed)) => break,
-                Ok(Ok(changed)) => {
-                    for promotion in promotions
+            tokio::select! {
+                changed = watch.changed() => {
+                    promotions
                         .iter_mut()
-                        .filter(|promotion| promotion.id == changed.promotion.id)
-                    {
-                        *promotion = Promotion::clone(&changed.promotion);
-                    }
+                        .filter(|promotion| promotion.id == changed.id)
+                        .for_each(|promotion| *promotion = Arc::clone(&changed));
                 }
-                Ok(Err(RecvError::Lagged(_))) => {
-                    for promotion in &mut promotions {
-                        if let Some(current) = self.store.promotion(promotion.id).await? {
-                            *promotion = current;
-                        }
-                    }
-                }
+                () = tokio::time::sleep_until(deadline) => break,
+                () = self.scheduler.stopping() => break,
             }
         }
         Ok(promotions)
@@ -255,6 +302,7 @@ fn is_settled(promotion: &Promotion, last: Timestamp) -> bool {
     }
 }
 
-fn digest(body: &[u8]) -> Digest {
-    Sha256::digest(body).into()
+fn seed() -> [u8; 10] {
+    let [.., a, b, c, d, e, f, g, h, i, j] = uuid::Uuid::now_v7().into_bytes();
+    [a, b, c, d, e, f, g, h, i, j]
 }

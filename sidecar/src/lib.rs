@@ -8,7 +8,7 @@
 //! | [`pipelines`] | the watched folder of Pipelines and Secrets, and the snapshot that everybody reads |
 //! | [`grpc`] | `lockgate.v1.Gate`, what the filter calls |
 //! | [`intake`] | one delivery: verify, judge, persist, answer |
-//! | [`store`] | the SQLite file |
+//! | [`ledger`] | what must survive: the trait and its homes |
 //! | [`strategy`] | carries one order out: mirrors, branches, pull requests, notifications |
 //! | [`promote`] | which promotion runs when, and what its outcome means |
 //! | [`http`] | the JSON view, the probes, the metrics page |
@@ -25,10 +25,10 @@ pub mod config;
 pub mod grpc;
 pub mod http;
 pub mod intake;
+pub mod ledger;
 pub mod metrics;
 pub mod pipelines;
 pub mod promote;
-pub mod store;
 pub mod strategy;
 pub mod view;
 pub mod yaml;

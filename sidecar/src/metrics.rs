@@ -18,7 +18,10 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,6 +57,9 @@ pub struct Metrics {
     promotions: Series<StateLabels, Gauge>,
     promotion_failed: Series<FailedLabels, Gauge>,
     queue_depth: OptionalGauge,
+    /// What the scheduler said last.
+    waiting: Arc<AtomicU64>,
+    unreadable: OptionalGauge,
     forge_requests: Series<ForgeLabels, Counter>,
     store_commit: Histogram,
     pipelines: Series<ValidLabels, Gauge>,
@@ -90,8 +96,8 @@ pub struct LedgerReading {
     pub latest: Vec<(&'static str, u64)>,
     /// The destinations whose latest promotion has failed.
     pub failed: Vec<(PipelineKey, String, FailureReason)>,
-    /// Promotions that are due and wait for a worker.
-    pub queue_depth: u64,
+    /// Rows that this version cannot read.
+    pub unreadable: u64,
 }
 
 impl Metrics {
@@ -172,6 +178,13 @@ impl Metrics {
                 "When a key last verified a delivery that was admitted",
                 Series::new(Seconds::default),
             ),
+            waiting: Arc::default(),
+            unreadable: register(
+                &mut registry,
+                "ledger_unreadable_rows",
+                "Rows of the ledger that this version cannot read and leaves out",
+                OptionalGauge::default(),
+            ),
             registry: Arc::default(),
         };
         Self { registry: Arc::new(Mutex::new(registry)), ..metrics }
@@ -212,6 +225,11 @@ impl Metrics {
     pub fn forge_request(&self, forge: &'static str, operation: &'static str, code: u16) {
         let labels = ForgeLabels { forge: Name(forge), operation: Name(operation), code };
         self.forge_requests.at(labels).inc();
+    }
+
+    /// How many promotions are due and wait for a worker.
+    pub fn queue_depth(&self, waiting: usize) {
+        self.waiting.store(u64::try_from(waiting).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub fn store_commit(&self, took: Duration) {
@@ -260,7 +278,9 @@ impl Metrics {
     fn show_ledger(&self, ledger: Option<&LedgerReading>, known: impl Fn(&Place) -> bool) {
         self.promotions.retain(|_| false);
         self.promotion_failed.retain(|_| false);
-        self.queue_depth.set(ledger.map(|ledger| gauge_value(ledger.queue_depth)));
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        self.queue_depth.set(ledger.map(|_| gauge_value(waiting)));
+        self.unreadable.set(ledger.map(|ledger| gauge_value(ledger.unreadable)));
         let Some(ledger) = ledger else { return };
         let mut gone = 0;
         for (pipeline, environment, reason) in &ledger.failed {

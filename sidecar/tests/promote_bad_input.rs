@@ -26,7 +26,7 @@ async fn forge() -> FakeForge {
 
 fn failed(promotion: &Promotion) -> (FailureReason, &str) {
     match &promotion.state {
-        State::Failed(failure) => (failure.reason, &failure.message),
+        State::Failed { failure, .. } => (failure.reason, &failure.message),
         other => panic!("not failed: {other:?}"),
     }
 }

@@ -103,9 +103,9 @@ fn nothing_accepted_is_lost_and_nothing_is_committed_twice() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let promotions = runtime.block_on(async {
         let world = World::start(dir.path(), pipelines(&repo), vec![hmac()], Options::default());
-        let through = async || match world.store.counts().await.unwrap() {
-            counts if counts["Pending"] + counts["Running"] == 0 => Ok(()),
-            counts => Err(format!("{counts:?}")),
+        let through = async || match world.ledger.standing().await.unwrap().states {
+            states if states["Pending"] + states["Running"] == 0 => Ok(()),
+            states => Err(format!("{states:?}")),
         };
         until("everything is through", through).await;
         let all = world.all().await;

@@ -227,7 +227,7 @@ async fn a_branch_without_its_pull_request_is_named_until_the_reason_is_gone() {
     );
     let world = start(&dir, &forge, &json!({}), Duration::from_secs(10));
     let promotion = world.promote("podinfo", "1.2.0").await;
-    let State::Failed(failure) = &promotion.state else { panic!("{:?}", promotion.state) };
+    let State::Failed { failure, .. } = &promotion.state else { panic!("{:?}", promotion.state) };
     assert_eq!(failure.reason, FailureReason::PermissionDenied);
     let words = format!(
         "create on forge.example/org/manifests: token lacks pull request write: no; branch {BRANCH} is pushed"

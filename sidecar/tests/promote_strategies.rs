@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::routing::post;
-use lockgate_core::promotion::{DoneDetail, FailureReason, Promotion, State};
+use lockgate_core::promotion::{DoneDetail, FailureReason, Owner, Promotion, State};
 use serde_json::{Value, json};
 use world::{Options, Repo, World, eventually, git_strategy, hmac, manifest, pipeline, secret};
 
@@ -28,7 +28,7 @@ fn done(promotion: &Promotion) -> &DoneDetail {
 
 fn failed(promotion: &Promotion) -> (FailureReason, &str) {
     match &promotion.state {
-        State::Failed(failure) => (failure.reason, &failure.message),
+        State::Failed { failure, .. } => (failure.reason, &failure.message),
         other => panic!("not failed: {other:?}"),
     }
 }
@@ -246,9 +246,10 @@ async fn what_was_pushed_before_a_crash_is_found_and_not_made_again() {
         let commit = done(&promotion).commit.clone();
         // As if the process had died between the push and its record, and life went on.
         let mut unrecorded = promotion.clone();
-        unrecorded.state = State::Running { attempt: 1 };
+        unrecorded.state =
+            State::Running { attempt: 1, owner: Owner::default(), last_error: None, crashes: 0 };
         unrecorded.updated_at += Duration::from_millis(1);
-        world.store.transaction(move |tx| tx.update_promotion(unrecorded, "")).await.unwrap();
+        world.put(unrecorded).await;
         world.stop().await;
         let before = repo.git(&["rev-list", "--count", "--all"]).unwrap();
         repo.commit(&[("other.yaml", "x: 1\n")], "meanwhile");
@@ -317,8 +318,7 @@ async fn until_failed_with(
     promotion: &Promotion,
     reason: FailureReason,
 ) -> Promotion {
-    let failed =
-        |it: &Promotion| matches!(&it.state, State::Failed(failure) if failure.reason == reason);
+    let failed = |it: &Promotion| matches!(&it.state, State::Failed { failure, .. } if failure.reason == reason);
     world.until_it(promotion.id, reason.as_str(), failed).await
 }
 
@@ -361,7 +361,7 @@ async fn a_notification_is_done_with_any_2xx_or_429_and_never_sent_twice() {
         let bodies = bodies.lock().unwrap().clone();
         assert_eq!(bodies.len(), 1, "{status}");
         assert_eq!(bodies[0]["metadata"]["pipelines.weave.works/version"], "1.2.3");
-        let events = world.store.events_after(0, 100).await.unwrap();
+        let events = world.ledger.events(None, 100).await.unwrap();
         assert!(
             events
                 .iter()
@@ -446,12 +446,12 @@ async fn a_stop_gives_back_what_it_cannot_finish_and_the_next_start_goes_on() {
     let world = World::start(dir.path(), pipelines.clone(), vec![hmac()], options);
     let promotion = world.promote("podinfo", "1.2.3").await;
     world.until(promotion.id, "Running").await;
-    let store = world.store.clone();
+    let ledger = Arc::clone(&world.ledger);
     // The push cannot end, so this waits for nothing.
     world.stop().await;
-    let parked = store.promotion(promotion.id).await.unwrap().unwrap();
+    let parked = ledger.promotion(promotion.id).await.unwrap().unwrap();
     assert!(matches!(parked.state, State::Pending { attempts: 0, .. }), "{:?}", parked.state);
-    drop(store);
+    drop(ledger);
     std::fs::write(go, "").unwrap();
     let commits = || repo.git(&["rev-list", "--count", "main"]).unwrap();
     eventually("what was under way arrives", || commits().trim() == "2").await;

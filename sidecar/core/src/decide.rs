@@ -168,19 +168,8 @@ impl<'a> Plan<'a> {
             revision: self.revision.clone(),
             to_environment: self.to.name.clone(),
             targets,
+            deployed: self.rules.after == After::All,
         }
-    }
-
-    /// The revision that the event reports.
-    #[must_use]
-    pub fn revision(&self) -> &Revision {
-        &self.revision
-    }
-
-    /// The rules of the promotion that the event would start.
-    #[must_use]
-    pub fn rules(&self) -> &PromotionRules {
-        &self.rules
     }
 
     /// Decides.

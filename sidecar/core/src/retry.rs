@@ -58,6 +58,13 @@ impl RetryPolicy {
 /// people watch.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
+/// The longest pause that a peer can ask for: whatever a header says, a repaired forge is noticed
+/// within the hour.
+pub const LONGEST_WISH: Duration = Duration::from_secs(60 * 60);
+
+/// How long a promotion waits whose attempts have ended the process twice.
+pub const AFTER_TWO_CRASHES: Duration = Duration::from_secs(5 * 60);
+
 /// `time + pause`, at most the last time that can be written.
 #[must_use]
 pub fn later(time: Timestamp, pause: Duration) -> Timestamp {

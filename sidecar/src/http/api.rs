@@ -19,16 +19,16 @@ use serde::Deserialize;
 
 use super::{Refusal, method_not_allowed, not_found, problem};
 use crate::{
+    ledger::{Cursor, DeliveryFilter, Ledger, LedgerError, PromotionFilter},
     pipelines::{Catalog, Problem, Snapshot},
-    store::{PromotionFilter, Store, StoreError},
-    view::{NumberedEntry, Page, PipelineView, ProblemView, PromotionView},
+    view::{DeliveryView, NumberedEntry, Page, PipelineView, ProblemView, PromotionView},
 };
 
 /// What the view shows.
 #[derive(Clone)]
 pub struct ApiState {
     pub catalog: Catalog,
-    pub store: Store,
+    pub ledger: Arc<dyn Ledger>,
 }
 
 pub fn api(state: ApiState) -> Router {
@@ -38,6 +38,7 @@ pub fn api(state: ApiState) -> Router {
         .route("/api/v1/problems", get(problems))
         .route("/api/v1/promotions", get(promotions))
         .route("/api/v1/promotions/{id}", get(promotion))
+        .route("/api/v1/deliveries", get(deliveries))
         .route("/api/v1/events", get(events))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -165,8 +166,9 @@ async fn promotions(
         limit: Some(page_size(query.limit)?),
         after,
     };
-    let page = state.store.promotions(filter).await.map_err(|error| store_problem(&error))?;
-    let items = page.items.iter().map(PromotionView::from).collect();
+    let page = state.ledger.promotions(filter).await.map_err(|error| ledger_problem(&error))?;
+    let items =
+        page.items.iter().map(|promotion| PromotionView::from(promotion.as_ref())).collect();
     Ok(Json(Page { items, r#continue: page.next.map(|next| next.to_string()) }))
 }
 
@@ -176,17 +178,16 @@ async fn promotion(
 ) -> Answer<PromotionView> {
     let id: PromotionId =
         path.ok().and_then(|Path(id)| id.parse().ok()).ok_or_else(|| missing("promotion"))?;
-    let found = state.store.promotion(id).await.map_err(|error| store_problem(&error))?;
+    let found = state.ledger.promotion(id).await.map_err(|error| ledger_problem(&error))?;
     found
-        .as_ref()
-        .map(|promotion| Json(PromotionView::from(promotion)))
+        .map(|promotion| Json(PromotionView::from(promotion.as_ref())))
         .ok_or_else(|| missing("promotion"))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventsQuery {
-    after: Option<u64>,
+    after: Option<String>,
     limit: Option<usize>,
 }
 
@@ -196,12 +197,47 @@ async fn events(
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Answer<Page<NumberedEntry>> {
     let query = accepted(query)?;
-    let (after, limit) = (query.after.unwrap_or(0), page_size(query.limit)?);
-    let found =
-        state.store.events_after(after, limit).await.map_err(|error| store_problem(&error))?;
-    let last = found.last().map_or(after, |(seq, _)| *seq);
-    let items = found.into_iter().map(|(seq, entry)| NumberedEntry { seq, entry }).collect();
-    Ok(Json(Page { items, r#continue: Some(last.to_string()) }))
+    let after = query.after.as_deref().filter(|text| !text.is_empty() && *text != "0");
+    let limit = page_size(query.limit)?;
+    let found = state
+        .ledger
+        .events(after.map(Cursor::from_client), limit)
+        .await
+        .map_err(|error| ledger_problem(&error))?;
+    let last = found.last().map_or(after.unwrap_or("0"), |(cursor, _)| cursor.as_str()).to_owned();
+    let items = found
+        .into_iter()
+        .map(|(cursor, entry)| NumberedEntry {
+            seq: cursor.as_str().parse().unwrap_or_default(),
+            entry,
+        })
+        .collect();
+    Ok(Json(Page { items, r#continue: Some(last) }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeliveriesQuery {
+    namespace: Option<String>,
+    pipeline: Option<String>,
+    environment: Option<String>,
+    limit: Option<usize>,
+}
+
+/// How the last deliveries of each endpoint ended, newest first: one page, there is no more.
+async fn deliveries(
+    State(state): State<Arc<ApiState>>,
+    query: Result<Query<DeliveriesQuery>, QueryRejection>,
+) -> Answer<Page<DeliveryView>> {
+    let query = accepted(query)?;
+    let filter = DeliveryFilter {
+        namespace: query.namespace,
+        pipeline: query.pipeline,
+        environment: query.environment,
+        limit: Some(page_size(query.limit)?),
+    };
+    let items = state.ledger.deliveries(filter).await.map_err(|error| ledger_problem(&error))?;
+    Ok(Json(Page { items, r#continue: None }))
 }
 
 fn accepted<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
@@ -230,9 +266,12 @@ fn missing(what: &str) -> Refusal {
     problem(StatusCode::NOT_FOUND, "NotFound", &format!("there is no such {what}"))
 }
 
-fn store_problem(error: &StoreError) -> Refusal {
-    tracing::error!(%error, "the store could not be read");
-    problem(StatusCode::SERVICE_UNAVAILABLE, error.reason(), "the store could not be read")
+fn ledger_problem(error: &LedgerError) -> Refusal {
+    if matches!(error, LedgerError::CursorGone) {
+        return problem(StatusCode::GONE, error.reason(), &format!("after: {error}"));
+    }
+    tracing::error!(%error, "the ledger could not be read");
+    problem(StatusCode::SERVICE_UNAVAILABLE, error.reason(), "the ledger could not be read")
 }
 
 const PAGE: usize = 100;

@@ -1,5 +1,7 @@
 //! `/metrics`: what was counted, and what is read from its source for each page.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::State,
@@ -7,34 +9,33 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use jiff::Timestamp;
 use lockgate_edge::endpoint::PipelineKey;
 
 use super::{method_not_allowed, not_found, problem};
 use crate::{
+    ledger::{Ledger, LedgerError},
     metrics::{Destination, LedgerReading, Metrics, Reading},
     pipelines::{Catalog, Snapshot},
-    store::{Store, StoreError},
 };
 
 #[derive(Clone)]
 struct Sources {
     metrics: Metrics,
     catalog: Catalog,
-    store: Store,
+    ledger: Arc<dyn Ledger>,
 }
 
-pub fn metrics(metrics: Metrics, catalog: Catalog, store: Store) -> Router {
+pub fn metrics(metrics: Metrics, catalog: Catalog, ledger: Arc<dyn Ledger>) -> Router {
     Router::new()
         .route("/metrics", get(page))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Sources { metrics, catalog, store })
+        .with_state(Sources { metrics, catalog, ledger })
 }
 
 async fn page(State(sources): State<Sources>) -> Response {
     let snapshot = sources.catalog.snapshot();
-    let ledger = match ledger(&sources.store).await {
+    let ledger = match ledger(sources.ledger.as_ref()).await {
         Ok(ledger) => Some(ledger),
         Err(error) => {
             tracing::warn!(%error, "the promotions could not be counted for the metrics page");
@@ -81,23 +82,15 @@ fn destinations(snapshot: &Snapshot) -> Vec<Destination> {
         .collect()
 }
 
-async fn ledger(store: &Store) -> Result<LedgerReading, StoreError> {
-    let now = Timestamp::now();
-    let failed = store.failed_latest().await?.into_iter().filter_map(|(promotion, _)| {
-        let reason = match promotion.state {
-            lockgate_core::promotion::State::Failed(failure) => failure.reason,
-            _ => return None,
-        };
-        Some((promotion.pipeline, promotion.to, reason))
-    });
-    let due = store.waiting(None, QUEUE).await?;
-    let due = due.into_iter().take_while(|waiting| waiting.due_at <= now).count();
+async fn ledger(ledger: &dyn Ledger) -> Result<LedgerReading, LedgerError> {
+    let standing = ledger.standing().await?;
+    let failed = standing
+        .failed
+        .into_iter()
+        .map(|(destination, reason)| (destination.pipeline, destination.environment, reason));
     Ok(LedgerReading {
-        latest: store.counts().await?.into_iter().collect(),
+        latest: standing.states.into_iter().collect(),
         failed: failed.collect(),
-        queue_depth: u64::try_from(due).unwrap_or(u64::MAX),
+        unreadable: standing.unreadable,
     })
 }
-
-/// The deepest queue that is counted: nobody needs to know how much longer it is.
-const QUEUE: usize = 10_000;

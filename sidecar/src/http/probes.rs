@@ -13,13 +13,13 @@ use serde_json::json;
 use tokio::{sync::watch, time};
 
 use super::{method_not_allowed, not_found};
-use crate::store::Store;
+use crate::ledger::Ledger;
 
 /// Where the process is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Starting,
-    /// Store open, pipelines loaded, sockets bound.
+    /// Ledger open, pipelines loaded, sockets bound.
     Serving,
     Stopping,
 }
@@ -27,7 +27,7 @@ pub enum Stage {
 /// What the probes look at.
 #[derive(Clone)]
 pub struct Health {
-    pub store: Store,
+    pub ledger: Arc<dyn Ledger>,
     pub stage: watch::Receiver<Stage>,
 }
 
@@ -48,10 +48,10 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         Stage::Serving => (true, "bound"),
         Stage::Stopping => (false, "stopping"),
     };
-    let store = match time::timeout(STORE, health.store.ping()).await {
+    let store = match time::timeout(STORE, health.ledger.ping()).await {
         Ok(Ok(())) => "ok",
         Ok(Err(error)) => {
-            tracing::error!(%error, "the store does not answer");
+            tracing::error!(%error, "the ledger cannot be written");
             "failed"
         }
         Err(_) => "slow",
@@ -62,5 +62,5 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     (status, axum::Json(body)).into_response()
 }
 
-/// A store that needs longer for an empty transaction would not answer a delivery in time either.
+/// A ledger that needs longer for one row would not answer a delivery in time either.
 const STORE: Duration = Duration::from_secs(2);

@@ -1,11 +1,13 @@
 //! What the sender gets: the sidecar's rows of the reply table.
 
+use std::sync::Arc;
+
 use lockgate_core::decide::Refusal;
 use lockgate_core::promotion::{Promotion, State};
 use lockgate_edge::reply::Reply;
 
+use crate::ledger::Answered;
 use crate::metrics::DeliveryOutcome;
-use crate::store::Answered;
 use crate::view::{self, AnswerView};
 
 /// A refusal's answer. The 401 is the constant one: it does not tell why.
@@ -20,11 +22,11 @@ pub(super) fn refusal(refusal: &Refusal) -> Reply {
 
 /// The answer to a delivery that started, or joined, these promotions: as they are now.
 pub(super) fn of_promotions(
-    promotions: &[Promotion],
+    promotions: &[Arc<Promotion>],
     public_url: Option<&str>,
 ) -> (DeliveryOutcome, Reply) {
     let failed = promotions.iter().find_map(|promotion| match &promotion.state {
-        State::Failed(failure) => Some((promotion, failure.reason)),
+        State::Failed { failure, .. } => Some((promotion, failure.reason)),
         _ => None,
     });
     if let Some((failed, reason)) = failed {
@@ -41,7 +43,7 @@ pub(super) fn of_promotions(
         };
         return (DeliveryOutcome::Failed, reply);
     }
-    let body = AnswerView::of(promotions);
+    let body = AnswerView::of(promotions.iter().map(Arc::as_ref));
     // A caller that joins a promotion gets the answer of the first caller, also where the pull
     // request was merged or closed since.
     let pull_request = promotions

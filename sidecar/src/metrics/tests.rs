@@ -18,7 +18,7 @@ fn has(text: &str, line: &str) {
 
 fn ledger(failed: Vec<(PipelineKey, String, FailureReason)>) -> Reading {
     let latest = vec![("Pending", 3), ("Failed", 1)];
-    Reading { ledger: Some(LedgerReading { latest, failed, queue_depth: 2 }), ..Reading::default() }
+    Reading { ledger: Some(LedgerReading { latest, failed, unreadable: 0 }), ..Reading::default() }
 }
 
 #[test]
@@ -34,6 +34,7 @@ fn what_an_old_message_can_cause_counts_against_its_source() {
 #[test]
 fn the_page_has_every_family_under_its_contracted_name() {
     let metrics = Metrics::new();
+    metrics.queue_depth(2);
     metrics.delivery(DeliveryOutcome::Accepted);
     metrics.sync(SyncOutcome::Changed);
     metrics.promotion_outcome(&pipeline(), "prod", "git", PromotionOutcome::Done);
@@ -136,6 +137,7 @@ fn an_alert_on_a_failure_ends_when_a_newer_promotion_has_overtaken_it() {
 #[test]
 fn a_ledger_that_cannot_be_read_leaves_no_old_numbers_behind() {
     let metrics = Metrics::new();
+    metrics.queue_depth(2);
     assert!(page(&metrics, &ledger(Vec::new())).contains("lockgate_queue_depth 2"));
     let text = page(&metrics, &Reading::default());
     for family in ["lockgate_queue_depth ", "lockgate_promotions{"] {

@@ -1,92 +1,114 @@
-//! One look at an open pull request: merged, closed, or to be looked at again later.
+//! One poll of an open pull request: merged, closed, or to be polled again later.
 //!
-//! A look costs one request; where the forge has conditional ones, nothing but that. Its pauses
-//! grow from `forge.poll.min` to `forge.poll.max` while nothing happens. A look that fails changes
+//! A poll costs one request; where the forge has conditional ones, nothing but that. Its pauses
+//! grow from `forge.poll.min` to `forge.poll.max` while nothing happens. A poll that fails changes
 //! nothing but the status and the pause: the pull request stays open until the forge says
 //! otherwise.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lockgate_core::promotion::{Change, PromotionId, PullRequestRecord, State};
-use lockgate_core::retry::later;
+use lockgate_core::promotion::{Change, Poll, Promotion, PullRequestRecord, State};
+use lockgate_core::retry::{LONGEST_WISH, later};
 
-use super::attempt::{Context, report};
+use super::Context;
+use super::attempt::Ended;
 use super::plan::Plan;
-use crate::store::{Look, StoreError};
+use super::report::report;
+use crate::ledger::LedgerError;
 use crate::strategy::{Fault, Polled, Switched};
 
-/// Looks once and writes down what it saw.
+/// Polls once and writes down what it saw.
 ///
 /// # Errors
-/// What the store says; the look is repeated then.
-pub(super) async fn run(context: Arc<Context>, id: PromotionId) -> Result<(), StoreError> {
-    let Some((promotion, last)) = context.store.look(id).await? else { return Ok(()) };
-    let State::PullRequestOpen { pull, .. } = &promotion.state else { return Ok(()) };
-    let plan = Plan::of(&context.catalog.snapshot(), &promotion);
+/// What the ledger says; the poll is repeated then.
+pub(super) async fn run(
+    context: Arc<Context>,
+    promotion: Arc<Promotion>,
+) -> Result<Ended, LedgerError> {
+    let snapshot = context.catalog.snapshot();
+    let State::PullRequestOpen { pull, poll: last, .. } = &promotion.state else {
+        return Ok(Ended { silent: false, snapshot });
+    };
+    let plan = Plan::of(&snapshot, &promotion);
     let found = match plan.order(&promotion, false) {
         Ok(order) => context.executor.poll(&order, pull, last.tag.as_deref()).await,
         Err(failure) => Err(Fault::new(failure.reason, failure.message)),
     };
     let now = Timestamp::now();
-    let next = next(&context, &last, &found, now);
-    let (policy, seen) = (context.settings.retry, pull.clone());
-    let written = context.store.transaction(move |tx| {
-        let Some(current) = tx.promotion(id)? else { return Ok(None) };
-        let State::PullRequestOpen { pull, incomplete, unfollowed } = current.state.clone() else {
-            return Ok(None);
-        };
-        if pull.number != seen.number {
-            return Ok(None);
-        }
-        let change = match found {
-            Ok(Polled::Ended(ended)) => ended.change(),
-            Ok(Polled::Open { switched: Some(Switched { on, refused }), .. }) => Change::Followed {
-                pull: PullRequestRecord { auto_merge: on, ..pull },
-                incomplete: refused,
-                unfollowed: None,
-            },
-            Ok(_) => Change::Followed { pull, incomplete, unfollowed: None },
-            Err(fault) => Change::Followed { pull, incomplete, unfollowed: Some(fault.failure()) },
-        };
-        let Ok(changed) = current.apply(change, now, &policy) else { return Ok(None) };
-        tx.schedule_look(id, &next)?;
-        if changed.state == current.state {
-            return Ok(None);
-        }
-        let cleared = unfollowed.is_some() && changed.state.name() == current.state.name();
-        tx.update_promotion(changed.clone(), if cleared { "followed again" } else { "" })?;
-        Ok(Some(changed))
-    });
-    let Some(changed) = written.await? else { return Ok(()) };
-    match &changed.state {
-        State::PullRequestOpen { unfollowed: Some(failure), .. } => {
-            tracing::warn!(promotion = %id, pipeline = %changed.pipeline, environment = %changed.to, reason = %failure.reason, "the pull request cannot be followed: {}", failure.message);
-        }
-        State::PullRequestOpen { incomplete: Some(failure), .. } => {
-            tracing::warn!(promotion = %id, pipeline = %changed.pipeline, environment = %changed.to, reason = %failure.reason, "the pull request is not as the pipeline asks: {}", failure.message);
-        }
-        State::PullRequestOpen { .. } => {
-            tracing::info!(promotion = %id, pipeline = %changed.pipeline, environment = %changed.to, "the pull request is followed");
-        }
-        _ => report(&context, &changed),
+    let next = next(&context.settings.poll, last, &found, now);
+    let (policy, number) = (context.settings.retry, pull.number);
+    let unfollowed = matches!(&promotion.state, State::PullRequestOpen { unfollowed: Some(_), .. });
+    let cleared = if unfollowed && found.is_ok() { "followed again" } else { "" };
+    let found = Arc::new(found);
+    let written = context
+        .ledger
+        .change(&promotion.pipeline, promotion.id, cleared, move |current| {
+            let State::PullRequestOpen { pull, incomplete, .. } = &current.state else {
+                return None;
+            };
+            if pull.number != number {
+                return None;
+            }
+            let (pull, incomplete, poll) = (pull.clone(), incomplete.clone(), next.clone());
+            let change = match found.as_ref() {
+                Ok(Polled::Ended(ended)) => ended.clone().change(),
+                Ok(Polled::Open { switched: Some(Switched { on, refused }), .. }) => {
+                    Change::Followed {
+                        pull: PullRequestRecord { auto_merge: *on, ..pull },
+                        incomplete: refused.clone(),
+                        unfollowed: None,
+                        poll,
+                    }
+                }
+                Ok(_) => Change::Followed { pull, incomplete, unfollowed: None, poll },
+                Err(fault) => {
+                    let unfollowed = Some(fault.failure());
+                    Change::Followed { pull, incomplete, unfollowed, poll }
+                }
+            };
+            current.apply(change, now, &policy).ok()
+        })
+        .await?;
+    if let Some((before, after)) = written
+        && before.updated_at != after.updated_at
+    {
+        tell(&context, &after);
     }
-    Ok(())
+    Ok(Ended { silent: false, snapshot })
 }
 
-fn next(context: &Context, last: &Look, found: &Result<Polled, Fault>, now: Timestamp) -> Look {
-    let poll = context.settings.poll;
-    let longer = last.pause.saturating_mul(2).clamp(poll.min, poll.max);
+fn tell(context: &Context, promotion: &Promotion) {
+    let Promotion { id, pipeline, to, .. } = promotion;
+    match &promotion.state {
+        State::PullRequestOpen { unfollowed: Some(failure), .. } => {
+            tracing::warn!(promotion = %id, %pipeline, environment = %to, reason = %failure.reason, "the pull request cannot be followed: {}", failure.message);
+        }
+        State::PullRequestOpen { incomplete: Some(failure), .. } => {
+            tracing::warn!(promotion = %id, %pipeline, environment = %to, reason = %failure.reason, "the pull request is not as the pipeline asks: {}", failure.message);
+        }
+        State::PullRequestOpen { .. } => {
+            tracing::info!(promotion = %id, %pipeline, environment = %to, "the pull request is followed");
+        }
+        _ => report(context, promotion),
+    }
+}
+
+fn next(pauses: &super::Poll, last: &Poll, found: &Result<Polled, Fault>, now: Timestamp) -> Poll {
+    let longer = last.pause.saturating_mul(2).clamp(pauses.min, pauses.max);
     let (pause, tag) = match found {
         Ok(Polled::Unchanged) => (longer, last.tag.clone()),
         // A new tag: somebody is at work on it. Without tags that cannot be told.
         Ok(Polled::Open { tag, switched: None }) if tag.is_some() && *tag != last.tag => {
-            (poll.min, tag.clone())
+            (pauses.min, tag.clone())
         }
         Ok(Polled::Open { tag, .. }) => (longer, tag.clone()),
-        Ok(Polled::Ended(_)) => (poll.max, None),
-        Err(fault) if fault.reason.is_permanent() => (poll.max, None),
-        Err(fault) => (longer.max(fault.retry_after.unwrap_or_default()), last.tag.clone()),
+        Ok(Polled::Ended(_)) => (pauses.max, None),
+        Err(fault) if fault.reason.is_permanent() => (pauses.max, None),
+        Err(fault) => {
+            let wish = fault.retry_after.unwrap_or_default().min(LONGEST_WISH);
+            (longer.max(wish), last.tag.clone())
+        }
     };
-    Look { at: later(now, pause), pause, tag }
+    Poll { at: later(now, pause), pause, tag }
 }

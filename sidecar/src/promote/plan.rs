@@ -31,7 +31,13 @@ impl Plan {
     pub(super) fn into(snapshot: &Snapshot, key: &PipelineKey, environment: &str) -> Self {
         let changed = |message: String| Self::impossible(FailureReason::PipelineChanged, message);
         let Some(pipeline) = snapshot.pipeline(key) else {
-            return changed(format!("pipeline {key} does not exist any more"));
+            return match deleted(snapshot, key) {
+                Some(failure) => Self { step: Step::Impossible(failure), secret_ref: None },
+                None => Self::impossible(
+                    FailureReason::NotReady,
+                    format!("the document of pipeline {key} cannot be read at the moment"),
+                ),
+            };
         };
         if pipeline.environment(environment).is_none() {
             return changed(format!("pipeline {key} has no environment {environment} any more"));
@@ -100,7 +106,26 @@ impl Plan {
         }
     }
 
+    /// Whether a person has to approve what is promoted into this environment.
+    pub(super) fn is_manual(snapshot: &Snapshot, key: &PipelineKey, environment: &str) -> bool {
+        snapshot
+            .pipeline(key)
+            .filter(|pipeline| pipeline.environment(environment).is_some())
+            .is_some_and(|pipeline| pipeline.promotion_into(environment).manual)
+    }
+
     fn impossible(reason: FailureReason, message: String) -> Self {
         Self { step: Step::Impossible(Failure { reason, message }), secret_ref: None }
     }
+}
+
+/// Why nothing can happen for a Pipeline any more; `None` while it exists, or may exist.
+pub(super) fn deleted(snapshot: &Snapshot, key: &PipelineKey) -> Option<Failure> {
+    let may_exist = snapshot.pipeline(key).is_some()
+        || !snapshot.complete()
+        || snapshot.unreadable().contains(key);
+    (!may_exist).then(|| Failure {
+        reason: FailureReason::PipelineDeleted,
+        message: format!("pipeline {key} does not exist any more; create it again to go on"),
+    })
 }

@@ -29,13 +29,15 @@ pub struct AnswerView {
 impl AnswerView {
     /// An answer that names these promotions as they are now.
     #[must_use]
-    pub fn of(promotions: &[Promotion]) -> Self {
-        let all: Vec<PromotionSummary> = promotions.iter().map(PromotionSummary::from).collect();
+    pub fn of<'a>(promotions: impl IntoIterator<Item = &'a Promotion>) -> Self {
+        let promotions: Vec<&Promotion> = promotions.into_iter().collect();
+        let all: Vec<PromotionSummary> =
+            promotions.iter().copied().map(PromotionSummary::from).collect();
         Self {
             promotion: all.first().cloned(),
             promotions: if all.len() > 1 { all } else { Vec::new() },
             reason: None,
-            message: promotions.first().map(wording::message),
+            message: promotions.first().copied().map(wording::message),
         }
     }
 

@@ -137,7 +137,7 @@ impl From<&State> for StateName {
             State::Merged { .. } => Self::Merged,
             State::Closed { .. } => Self::Closed,
             State::Done(_) => Self::Done,
-            State::Failed(_) => Self::Failed,
+            State::Failed { .. } => Self::Failed,
             State::Superseded { .. } => Self::Superseded,
             State::Rejected => Self::Rejected,
         }
@@ -237,14 +237,18 @@ impl Status {
     pub(super) fn of(promotion: &Promotion) -> Self {
         let message = wording::message(promotion);
         let status = match &promotion.state {
-            State::Pending { attempts, next_attempt_at, last_error } => Self {
+            State::Pending { attempts, next_attempt_at, last_error, .. } => Self {
                 reason: reason(last_error.as_ref()),
                 attempts: Some(*attempts),
                 next_attempt_at: Some(*next_attempt_at),
                 ..Self::default()
             },
-            State::Running { attempt } => Self { attempts: Some(*attempt), ..Self::default() },
-            State::PullRequestOpen { pull, incomplete, unfollowed } => Self {
+            State::Running { attempt, last_error, .. } => Self {
+                reason: reason(last_error.as_ref()),
+                attempts: Some(*attempt),
+                ..Self::default()
+            },
+            State::PullRequestOpen { pull, incomplete, unfollowed, .. } => Self {
                 reason: reason(unfollowed.as_ref().or(incomplete.as_ref())),
                 ..Self::with(pull, PullRequestState::Open)
             },
@@ -258,7 +262,9 @@ impl Status {
                 branch: detail.branch.clone(),
                 ..Self::default()
             },
-            State::Failed(failure) => Self { reason: reason(Some(failure)), ..Self::default() },
+            State::Failed { failure, .. } => {
+                Self { reason: reason(Some(failure)), ..Self::default() }
+            }
             State::Superseded { .. } => Self { reason: "Superseded", ..Self::default() },
             State::WaitingApproval | State::Rejected => Self::default(),
         };

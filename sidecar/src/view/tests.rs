@@ -6,8 +6,8 @@ use lockgate_core::decide::NothingReason;
 use lockgate_core::event::Event;
 use lockgate_core::pipeline::{Pipeline, StrategyKind};
 use lockgate_core::promotion::{
-    DoneDetail, EventSummary, Failure, FailureReason, Intent, Promotion, PromotionId,
-    PullRequestRecord, State,
+    Cleanup, DoneDetail, EventSummary, Failure, FailureReason, Intent, Owner, Poll, Promotion,
+    PromotionId, PullRequestRecord, State,
 };
 use lockgate_edge::reply::Reply;
 use schemars::schema_for;
@@ -72,6 +72,7 @@ pub(crate) fn pending() -> Promotion {
         attempts: 2,
         next_attempt_at: at(90),
         last_error: Some(failure(FailureReason::TimedOut)),
+        crashes: 0,
     })
 }
 
@@ -86,12 +87,13 @@ fn every_state() -> Vec<State> {
         pull: pull(auto_merge),
         incomplete,
         unfollowed,
+        poll: Poll { at: at(0), pause: std::time::Duration::from_secs(15), tag: None },
     };
     vec![
         State::WaitingApproval,
-        State::Pending { attempts: 0, next_attempt_at: at(0), last_error: None },
+        State::Pending { attempts: 0, next_attempt_at: at(0), last_error: None, crashes: 0 },
         pending().state,
-        State::Running { attempt: 1 },
+        State::Running { attempt: 1, owner: Owner::default(), last_error: None, crashes: 0 },
         open(false, None, None),
         open(true, None, None),
         open(
@@ -107,8 +109,8 @@ fn every_state() -> Vec<State> {
             branch: Some("main".to_owned()),
             message: "already at 6.5.4".to_owned(),
         }),
-        State::Failed(failure(FailureReason::MarkerNotFound)),
-        State::Superseded { by: id(8) },
+        State::Failed { failure: failure(FailureReason::MarkerNotFound), seen: None },
+        State::Superseded { by: id(8), cleanup: Cleanup::Done },
         State::Rejected,
     ]
 }

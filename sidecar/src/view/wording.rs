@@ -19,14 +19,14 @@ pub fn message(promotion: &Promotion) -> String {
             _ => PENDING.to_owned(),
         },
         State::Running { .. } => RUNNING.to_owned(),
-        State::PullRequestOpen { pull, incomplete, unfollowed } => {
+        State::PullRequestOpen { pull, incomplete, unfollowed, .. } => {
             open(pull, unfollowed.iter().chain(incomplete))
         }
         State::Merged { .. } => MERGED.to_owned(),
         State::Closed { .. } => CLOSED.to_owned(),
         State::Done(detail) if detail.message.is_empty() => DONE.to_owned(),
         State::Done(detail) => detail.message.clone(),
-        State::Failed(failure) => failed(failure),
+        State::Failed { failure, .. } => failed(failure),
         State::Superseded { by, .. } => format!("superseded by {by}: look at that promotion"),
         State::Rejected => REJECTED.to_owned(),
     }
@@ -54,6 +54,14 @@ pub fn remedy(reason: FailureReason) -> &'static str {
         }
         FailureReason::Internal => "look into the sidecar's log and report it as a fault",
         FailureReason::GaveUp => "mend what the last attempt failed with",
+        FailureReason::PipelineDeleted => "create the Pipeline again to go on",
+        FailureReason::BehindField => {
+            "if the lower version is meant, retry the promotion; else report the one that stands \
+             there"
+        }
+        FailureReason::IncompleteMarkers => {
+            "correct the named files on the base branch, or set promotion.incomplete: allow"
+        }
         FailureReason::PipelineChanged => {
             "put the environment back into the Pipeline, or promote by what it says now"
         }

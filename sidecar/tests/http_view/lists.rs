@@ -152,7 +152,7 @@ async fn wrong_questions_get_problem_documents() {
         ("/api/v1/promotions?limit=501", 400),
         ("/api/v1/promotions?continue=x", 400),
         ("/api/v1/pipelines?continue=x", 400),
-        ("/api/v1/events?after=-1", 400),
+        ("/api/v1/events?after=-1", 410),
         ("/api/v1/promotions/0198f1d2-7c1e-7b6a-a3a5-0d9e6f1a2b3c", 404),
         ("/api/v1/promotions/nope", 404),
         ("/api/v1/pipelines/team/none", 404),

@@ -11,6 +11,8 @@ mod lists;
 mod metrics;
 mod probes;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -19,15 +21,15 @@ use axum::{
 use jiff::Timestamp;
 use lockgate::{
     http::{self, ApiState},
+    ledger::memory::MemoryLedger,
+    ledger::{Ask, Ledger, Writes},
     pipelines::Catalog,
-    store::Store,
 };
 use lockgate_core::event::Event;
 use lockgate_core::pipeline::Pipeline;
 use lockgate_core::promotion::{EventSummary, Intent, Promotion, PromotionId};
 use lockgate_core::secret::Secret;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tower::ServiceExt;
 
 fn pipeline(namespace: &str, name: &str) -> Pipeline {
@@ -78,33 +80,37 @@ fn promotion(number: u8, name: &str) -> Promotion {
 }
 
 struct World {
-    _dir: TempDir,
     api: Router,
-    store: Store,
+    ledger: Arc<dyn Ledger>,
     ids: Vec<String>,
 }
 
 async fn world() -> World {
-    let dir = TempDir::new().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
     let promotions: Vec<Promotion> =
         (1..=5).map(|number| promotion(number, if number == 5 { "b" } else { "a" })).collect();
     let ids = promotions.iter().map(|promotion| promotion.id.to_string()).collect();
-    store
-        .transaction(move |tx| {
-            for promotion in promotions {
-                tx.insert_promotion(promotion, "accepted")?;
-            }
-            Ok(())
+    for promotion in promotions {
+        start(&ledger, promotion).await;
+    }
+    World {
+        api: http::api(ApiState { catalog: catalog(), ledger: Arc::clone(&ledger) }),
+        ledger,
+        ids,
+    }
+}
+
+async fn start(ledger: &Arc<dyn Ledger>, promotion: Promotion) {
+    let promotion = Arc::new(promotion);
+    let ask = Ask::promotions(&promotion.pipeline, Vec::new());
+    ledger
+        .decide(ask, move |_| {
+            let mut writes = Writes::now();
+            writes.start(&promotion);
+            (writes, ())
         })
         .await
         .unwrap();
-    World {
-        _dir: dir,
-        api: http::api(ApiState { catalog: catalog(), store: store.clone() }),
-        store,
-        ids,
-    }
 }
 
 async fn get(router: &Router, path: &str) -> (StatusCode, String, Value) {

@@ -1,14 +1,15 @@
 //! The metrics page: what it reads from the ledger and from the Pipelines.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
-use jiff::Timestamp;
 use lockgate::{http, metrics::Metrics};
 use lockgate_core::promotion::{Failure, FailureReason, Promotion, State};
 
-use crate::{World, catalog, get, promotion, world};
+use crate::{World, catalog, get, promotion, start, world};
 
 async fn page(world: &World) -> String {
-    let page = http::metrics(Metrics::new(), catalog(), world.store.clone());
+    let page = http::metrics(Metrics::new(), catalog(), Arc::clone(&world.ledger));
     let (status, kind, text) = get(&page, "/metrics").await;
     assert_eq!(
         (status, kind.as_str()),
@@ -26,14 +27,15 @@ fn has(text: &str, lines: &[&str]) {
 /// A new promotion of `team/<name>` in this state.
 async fn add(world: &World, number: u8, name: &str, state: State) {
     let promotion = Promotion { state, ..promotion(number, name) };
-    world.store.transaction(move |tx| tx.insert_promotion(promotion, "accepted")).await.unwrap();
+    start(&world.ledger, promotion).await;
 }
 
 fn failed() -> State {
-    State::Failed(Failure {
+    let failure = Failure {
         reason: FailureReason::MarkerNotFound,
         message: "no file has the marker".to_owned(),
-    })
+    };
+    State::Failed { failure, seen: None }
 }
 
 #[tokio::test]
@@ -68,17 +70,6 @@ async fn a_failure_is_named_until_a_newer_promotion_overtakes_it() {
     let text = page(&world).await;
     has(&text, &["lockgate_promotions{state=\"Failed\"} 0"]);
     assert!(!text.contains("lockgate_promotion_failed{"), "{text}");
-}
-
-#[tokio::test]
-async fn the_queue_is_what_is_due() {
-    let world = world().await;
-    has(&page(&world).await, &["lockgate_queue_depth 0"]);
-    let pending =
-        |next_attempt_at| State::Pending { attempts: 0, next_attempt_at, last_error: None };
-    add(&world, 6, "a", pending(Timestamp::now())).await;
-    add(&world, 7, "b", pending(Timestamp::now() + jiff::SignedDuration::from_hours(1))).await;
-    has(&page(&world).await, &["lockgate_queue_depth 1"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,10 +15,10 @@ use tokio::sync::watch;
 use crate::{get, world};
 
 #[tokio::test]
-async fn ready_means_serving_and_a_store_that_writes() {
+async fn ready_means_serving_and_a_ledger_that_writes() {
     let world = world().await;
     let (stage, seen) = watch::channel(Stage::Starting);
-    let probes = http::health(Health { store: world.store.clone(), stage: seen });
+    let probes = http::health(Health { ledger: Arc::clone(&world.ledger), stage: seen });
     assert_eq!(get(&probes, "/healthz").await.0, StatusCode::OK);
     assert_eq!(get(&probes, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     stage.send_replace(Stage::Serving);

@@ -11,7 +11,7 @@ use crate::{BRANCH, forge, number, start};
 
 fn failed(promotion: &Promotion) -> (FailureReason, &str) {
     match &promotion.state {
-        State::Failed(failure) => (failure.reason, &failure.message),
+        State::Failed { failure, .. } => (failure.reason, &failure.message),
         other => panic!("not failed: {other:?}"),
     }
 }
@@ -204,7 +204,7 @@ async fn an_amended_commit_is_a_reviewers_and_a_rebased_one_is_not() {
         let promotion = world.promote("podinfo", "1.2.0").await;
         assert_eq!(forge.tip(BRANCH) == tip, kept);
         assert_eq!(
-            matches!(&promotion.state, State::Failed(failure) if failure.reason == FailureReason::BranchModified),
+            matches!(&promotion.state, State::Failed { failure, .. } if failure.reason == FailureReason::BranchModified),
             kept,
             "{promotion:?}"
         );

@@ -1,4 +1,4 @@
-//! What the component tests of store, intake and promote work with: a bare repository, a pipeline,
+//! What the component tests of ledger, intake and promote work with: a bare repository, a pipeline,
 //! and the running parts of the sidecar.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(
@@ -12,14 +12,16 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lockgate::intake::{self, Delivery, Intake};
+use lockgate::ledger::sqlite::SqliteLedger;
+use lockgate::ledger::{Ask, Ledger, LedgerError, PromotionFilter, Retention, Write, Writes};
 use lockgate::metrics::{Metrics, Reading};
 use lockgate::pipelines::Catalog;
 use lockgate::promote::{self, Poll, Scheduler};
-use lockgate::store::{PromotionFilter, Store, StoreError};
 use lockgate::strategy::{self, Connect, GitSettings};
 use lockgate_core::pipeline::Pipeline;
 use lockgate_core::promotion::{Promotion, PromotionId};
@@ -188,11 +190,11 @@ pub fn manifest(pipeline: &str, version: &str) -> String {
 /// The parts of a sidecar, running on a folder.
 pub struct World {
     pub catalog: Catalog,
-    pub store: Store,
+    pub ledger: Arc<dyn Ledger>,
     pub scheduler: Scheduler,
     pub intake: Intake,
     pub metrics: Metrics,
-    pub runner: JoinHandle<Result<(), StoreError>>,
+    pub runner: JoinHandle<Result<(), LedgerError>>,
 }
 
 /// What differs between tests.
@@ -242,8 +244,8 @@ impl World {
 
     pub fn with(dir: &Path, catalog: Catalog, options: Options) -> Self {
         let data = dir.join("data");
-        let store = Store::open(&data).unwrap();
         let metrics = Metrics::new();
+        let ledger = open(&data).unwrap();
         let settings = promote::Settings {
             strategy: strategy::Settings {
                 mirrors: data.join("mirrors"),
@@ -269,7 +271,7 @@ impl World {
             stop_grace: options.stop_grace,
         };
         let (scheduler, runner) =
-            Scheduler::new(catalog.clone(), store.clone(), settings, metrics.clone());
+            Scheduler::new(catalog.clone(), Arc::clone(&ledger), settings, metrics.clone());
         let settings = intake::Settings {
             freshness: Freshness::default(),
             wait: options.wait,
@@ -279,12 +281,12 @@ impl World {
         };
         let intake = Intake::new(
             catalog.clone(),
-            store.clone(),
+            Arc::clone(&ledger),
             settings,
             scheduler.clone(),
             metrics.clone(),
         );
-        Self { catalog, store, scheduler, intake, metrics, runner: tokio::spawn(runner.run()) }
+        Self { catalog, ledger, scheduler, intake, metrics, runner: tokio::spawn(runner.run()) }
     }
 
     /// Stops as SIGTERM does and lets go of the data folder.
@@ -292,7 +294,7 @@ impl World {
         self.scheduler.stop();
         self.runner.await.unwrap().unwrap();
         drop(self.intake);
-        drop(self.store);
+        drop(self.ledger);
     }
 
     /// Ends as `kill -9` does: nothing is finished and nothing given back. Waits until the data
@@ -300,10 +302,10 @@ impl World {
     pub async fn kill(self, dir: &Path) {
         self.runner.abort();
         drop(self.runner.await);
-        drop((self.intake, self.store, self.scheduler));
-        let free = async || match Store::open(&dir.join("data")) {
+        drop((self.intake, self.ledger, self.scheduler));
+        let free = async || match open(&dir.join("data")) {
             Ok(_) => Ok(()),
-            Err(error @ StoreError::Locked { .. }) => Err(error),
+            Err(error @ LedgerError::Locked { .. }) => Err(error),
             Err(error) => panic!("{error}"),
         };
         until("the data folder is free", free).await;
@@ -328,11 +330,28 @@ impl World {
     }
 
     pub async fn all(&self) -> Vec<Promotion> {
-        self.store
-            .promotions(PromotionFilter { limit: Some(500), ..PromotionFilter::default() })
+        let filter = PromotionFilter { limit: Some(500), ..PromotionFilter::default() };
+        let page = self.ledger.promotions(filter).await.unwrap();
+        page.items.iter().map(|promotion| Promotion::clone(promotion)).collect()
+    }
+
+    /// A promotion as it is now.
+    pub async fn now(&self, id: PromotionId) -> Promotion {
+        Promotion::clone(&self.ledger.promotion(id).await.unwrap().expect("the promotion"))
+    }
+
+    /// Writes a promotion as it is, as if that had happened.
+    pub async fn put(&self, promotion: Promotion) {
+        let after = Arc::new(promotion);
+        let ask = Ask::promotions(&after.pipeline, Vec::new());
+        self.ledger
+            .decide(ask, move |_| {
+                let mut writes = Writes::now();
+                writes.add(Write::Change(Arc::clone(&after)));
+                (writes, ())
+            })
             .await
-            .unwrap()
-            .items
+            .unwrap();
     }
 
     /// Waits until a promotion is in the state.
@@ -348,7 +367,7 @@ impl World {
         wanted: impl Fn(&Promotion) -> bool,
     ) -> Promotion {
         let look = async || {
-            let promotion = self.store.promotion(id).await.unwrap().unwrap();
+            let promotion = self.now(id).await;
             if wanted(&promotion) {
                 Ok(promotion)
             } else {
@@ -371,6 +390,11 @@ impl World {
         };
         until(text, look).await;
     }
+}
+
+/// The ledger in a data folder.
+pub fn open(data: &Path) -> Result<Arc<dyn Ledger>, LedgerError> {
+    Ok(Arc::new(SqliteLedger::open(data, Retention::default(), Box::new(|_| {}))?))
 }
 
 /// Looks again and again until there is something to return, and fails with what was there instead.

@@ -23,6 +23,8 @@ pub struct HistoryQuery {
     pub to_environment: String,
     /// One [`TargetHistory`] is wanted for each: `None` is the environment as a whole.
     pub targets: Vec<Option<TargetId>>,
+    /// Whether [`History::deployed`] is wanted.
+    pub deployed: bool,
 }
 
 /// What is remembered.
@@ -31,7 +33,8 @@ pub struct History {
     /// The last record of (endpoint, uid).
     pub object: Option<ObjectRecord>,
     /// Target of the reporting environment → the revision of its last record by arrival, for
-    /// records of this endpoint whose target is known. Needed only for `after: all`.
+    /// records of this endpoint whose target is known. Needed only for
+    /// `after: all`, else empty.
     pub deployed: BTreeMap<TargetId, Revision>,
     /// One for each of the query's targets, in its order.
     pub promotions: Vec<TargetHistory>,
@@ -77,30 +80,46 @@ pub struct Latest {
     pub state: LatestState,
 }
 
-/// As much of a state as a decision asks for.
+/// As much of a state as a decision and its answer ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LatestState {
-    /// Unfinished: a new promotion supersedes it.
+    /// Unfinished: a person has to approve it.
+    Waiting,
+    /// Unfinished: it is worked on, or will be.
     Active,
+    /// Unfinished: its pull request is open.
+    Open,
+    /// Carried out: merged, or done without a pull request.
+    Promoted,
+    /// A person closed its pull request.
+    Closed,
+    /// A person rejected it.
+    Rejected,
     /// It can be taken up again.
     Failed,
-    /// Any other end.
-    Ended,
+    /// A newer one took its place.
+    Superseded,
+}
+
+impl LatestState {
+    /// Whether a new promotion supersedes it.
+    #[must_use]
+    pub fn is_unfinished(self) -> bool {
+        matches!(self, Self::Waiting | Self::Active | Self::Open)
+    }
 }
 
 impl From<&State> for LatestState {
     fn from(state: &State) -> Self {
         match state {
-            State::WaitingApproval
-            | State::Pending { .. }
-            | State::Running { .. }
-            | State::PullRequestOpen { .. } => Self::Active,
-            State::Failed(_) => Self::Failed,
-            State::Merged { .. }
-            | State::Closed { .. }
-            | State::Done(_)
-            | State::Superseded { .. }
-            | State::Rejected => Self::Ended,
+            State::WaitingApproval => Self::Waiting,
+            State::Pending { .. } | State::Running { .. } => Self::Active,
+            State::PullRequestOpen { .. } => Self::Open,
+            State::Merged { .. } | State::Done(_) => Self::Promoted,
+            State::Closed { .. } => Self::Closed,
+            State::Rejected => Self::Rejected,
+            State::Failed { .. } => Self::Failed,
+            State::Superseded { .. } => Self::Superseded,
         }
     }
 }

@@ -113,17 +113,23 @@ pub enum NothingReason {
     Behind,
     /// The object repeats what has been promoted.
     AlreadyPromoted,
+    /// The object repeats what is being promoted, or waits.
+    AlreadyStarted,
+    /// The object repeats what a person said no to.
+    Declined,
     /// Other targets of the environment do not have the revision yet.
     WaitingForTargets,
 }
 
 impl NothingReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::NotASuccess,
         Self::Stale,
         Self::Behind,
         Self::AlreadyPromoted,
+        Self::AlreadyStarted,
+        Self::Declined,
         Self::WaitingForTargets,
     ];
 
@@ -135,6 +141,8 @@ impl NothingReason {
             Self::Stale => "Stale",
             Self::Behind => "Behind",
             Self::AlreadyPromoted => "AlreadyPromoted",
+            Self::AlreadyStarted => "AlreadyStarted",
+            Self::Declined => "Declined",
             Self::WaitingForTargets => "WaitingForTargets",
         }
     }

@@ -62,22 +62,20 @@ pub(super) fn judge(
         return match (latest.state, repeats) {
             (LatestState::Failed, _) => Ok(Verdict::TakeUpAgain(latest.id)),
             (_, false) => Ok(Verdict::Join(latest.id)),
-            (_, true) => Err((
-                NothingReason::AlreadyPromoted,
-                format!("{revision} is promoted already: promotion {}", latest.id),
-            )),
+            (state, true) => Err(standing(revision, latest.id, state)),
         };
     }
     let behind = || {
         Err((
             NothingReason::Behind,
             format!(
-                "{revision} has been overtaken by {}: promotion {}",
-                latest.revision, latest.id
+                "{revision} has been overtaken by {}: promotion {}. To go back, deploy {revision} where \
+                 {} was deployed before",
+                latest.revision, latest.id, latest.revision
             ),
         ))
     };
-    let supersedes = (latest.state == LatestState::Active).then_some(latest.id);
+    let supersedes = latest.state.is_unfinished().then_some(latest.id);
     if repeats && (past.ever_promoted || !held_back) {
         return behind();
     }
@@ -86,4 +84,38 @@ pub(super) fn judge(
         return behind();
     }
     Ok(Verdict::Start { supersedes })
+}
+
+/// What is said to an object that repeats the latest promotion's revision: how that one stands, and
+/// what a person can do.
+fn standing(revision: &Revision, id: PromotionId, state: LatestState) -> (NothingReason, String) {
+    let (reason, text) = match state {
+        LatestState::Waiting => (
+            NothingReason::AlreadyStarted,
+            "waits for a person's approval; a newer revision takes its place",
+        ),
+        LatestState::Active => (
+            NothingReason::AlreadyStarted,
+            "is being promoted; the promotion's status says how far it is",
+        ),
+        LatestState::Open => {
+            (NothingReason::AlreadyStarted, "has an open pull request: merge it, or close it")
+        }
+        LatestState::Promoted => (NothingReason::AlreadyPromoted, "is promoted already"),
+        LatestState::Closed => (
+            NothingReason::Declined,
+            "was declined: a person closed its pull request. Reopen and merge that one, or deploy \
+             another revision",
+        ),
+        LatestState::Rejected => (
+            NothingReason::Declined,
+            "was declined: a person rejected it. Deploy another revision to be asked again",
+        ),
+        LatestState::Failed => (NothingReason::AlreadyStarted, "has failed; its status says why"),
+        LatestState::Superseded => (
+            NothingReason::Behind,
+            "has been overtaken by a newer revision; deploy that one, or another",
+        ),
+    };
+    (reason, format!("{revision} {text}: promotion {id}"))
 }

@@ -73,8 +73,15 @@ failure_reasons! {
     Internal: Passing,
     /// Passing errors lasted longer than `retry.giveUpAfter`.
     GaveUp: Permanent,
-    /// The Pipeline is gone, or has no such environment any more.
+    /// The Pipeline is gone.
+    PipelineDeleted: Permanent,
+    /// The Pipeline has no such environment any more, or promotes in another way.
     PipelineChanged: Permanent,
+    /// The first promotion into a destination without history would write a lower version than the
+    /// one that stands there.
+    BehindField: Permanent,
+    /// Some of the marked files can be edited, and some cannot.
+    IncompleteMarkers: Permanent,
     /// No strategy applies to the environment.
     NoStrategy: Permanent,
     /// The strategy cannot do what is asked of it.

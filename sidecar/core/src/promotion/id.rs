@@ -27,6 +27,12 @@ impl PromotionId {
     }
 }
 
+impl From<Uuid> for PromotionId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
 impl fmt::Display for PromotionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -157,7 +157,7 @@ impl Model {
                 let superseded = supersedes.map(|id| number(self, id));
                 if let Some(number) = superseded {
                     assert_eq!(self.promotions[number - 1].3, LatestState::Active);
-                    self.promotions[number - 1].3 = LatestState::Ended;
+                    self.promotions[number - 1].3 = LatestState::Promoted;
                 }
                 let made = u8::try_from(self.promotions.len()).unwrap();
                 self.promotions.push((

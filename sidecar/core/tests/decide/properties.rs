@@ -21,7 +21,7 @@ fn step() -> impl Strategy<Value = Step> {
         0_i64..50,
     )
         .prop_map(|(cluster, revision, seconds)| Step::Report { cluster, revision, seconds });
-    let end = prop::sample::select(vec![LatestState::Ended, LatestState::Failed])
+    let end = prop::sample::select(vec![LatestState::Promoted, LatestState::Failed])
         .prop_map(|state| Step::End { state });
     prop_oneof![4 => report, 1 => end]
 }

@@ -13,13 +13,13 @@ fn per_target_every_target_has_a_promotion_of_its_own() {
     let mut model =
         Model::new(two_clusters(&json!({"per": "target", "strategy": {"notification": {}}})));
     assert_eq!(model.report("a", "1.0.0", 0), "start 1, start 2");
-    model.end(1, LatestState::Ended);
+    model.end(1, LatestState::Promoted);
     model.end(2, LatestState::Failed);
     assert_eq!(model.report("a", "1.0.0", 60), "again 2");
     assert_eq!(model.report("b", "1.0.0", 70), "join 1, join 2");
     assert_eq!(model.report("b", "1.1.0", 80), "start 3, start 4 over 2");
     assert_eq!(model.promotions[2].0.as_ref().unwrap().to_string(), "x/prod");
-    assert_eq!(model.report("b", "1.1.0", 90), "AlreadyPromoted");
+    assert_eq!(model.report("b", "1.1.0", 90), "AlreadyStarted");
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn after_all_waits_until_every_target_has_the_revision() {
     assert_eq!(model.report("a", "1.0.0", 0), "WaitingForTargets");
     assert_eq!(model.report("a", "1.0.0", 10), "WaitingForTargets");
     assert_eq!(model.report("b", "1.0.0", 20), "start 1");
-    model.end(1, LatestState::Ended);
+    model.end(1, LatestState::Promoted);
     assert_eq!(model.report("b", "1.1.0", 30), "WaitingForTargets");
     assert_eq!(model.report("a", "1.2.0", 40), "WaitingForTargets");
     assert_eq!(model.report("b", "1.2.0", 50), "start 2");
@@ -69,7 +69,7 @@ fn what_was_held_back_starts_at_a_repetition_once_everything_is_there() {
     unnamed.metadata.remove("cluster");
     assert_eq!(model.deliver(&unnamed), "WaitingForTargets");
     assert_eq!(model.report("b", "1.1.0", 80), "start 2 over 1");
-    assert_eq!(model.report("b", "1.1.0", 90), "AlreadyPromoted");
+    assert_eq!(model.report("b", "1.1.0", 90), "AlreadyStarted");
 }
 
 #[test]

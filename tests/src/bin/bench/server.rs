@@ -18,10 +18,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use jiff::Timestamp;
 use lockgate::intake::{self, Delivery, Intake};
+use lockgate::ledger::sqlite::SqliteLedger;
+use lockgate::ledger::{Ledger, Retention};
 use lockgate::metrics::Metrics;
 use lockgate::pipelines::Catalog;
 use lockgate::promote::{self, Scheduler};
-use lockgate::store::Store;
 use lockgate::strategy::{self, Connect, GitSettings};
 use lockgate_core::retry::RetryPolicy;
 use lockgate_edge::Freshness;
@@ -64,7 +65,11 @@ async fn run(folder: &Path) -> Result<()> {
 
 fn intake(folder: &Path) -> Result<Intake> {
     let (catalog, follow) = Catalog::open(&folder.join("pipelines"))?;
-    let store = Store::open(&folder.join("reference"))?;
+    let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(
+        &folder.join("reference"),
+        Retention::default(),
+        Box::new(|_| {}),
+    )?);
     let metrics = Metrics::new();
     let retry = RetryPolicy {
         delay: Duration::from_secs(2),
@@ -92,7 +97,7 @@ fn intake(folder: &Path) -> Result<Intake> {
         stop_grace: promote::STOP_GRACE,
     };
     let (scheduler, runner) =
-        Scheduler::new(catalog.clone(), store.clone(), settings, metrics.clone());
+        Scheduler::new(catalog.clone(), Arc::clone(&ledger), settings, metrics.clone());
     // They run as long as the process, which has nothing to clean up.
     tokio::spawn(async move { runner.run().await.map_err(|error| anyhow!(error)) });
     tokio::spawn(follow);
@@ -104,7 +109,7 @@ fn intake(folder: &Path) -> Result<Intake> {
         allow_unsigned: BTreeSet::new(),
         retry,
     };
-    Ok(Intake::new(catalog, store, settings, scheduler, metrics))
+    Ok(Intake::new(catalog, ledger, settings, scheduler, metrics))
 }
 
 fn answer(

@@ -13,12 +13,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::StoreError;
+use crate::ledger::LedgerError;
 
 /// The file inside the data folder that carries the lock.
 pub const LOCK_FILE: &str = "lockgate.lock";
 
-/// Held as long as the store is open.
+/// Held as long as the ledger is open.
 #[derive(Debug)]
 pub(super) struct FolderLock {
     _file: File,
@@ -29,9 +29,9 @@ impl FolderLock {
     ///
     /// # Errors
     /// `Folder` where it cannot be created or written, `Locked` where another process holds it.
-    pub(super) fn acquire(folder: &Path) -> Result<Self, StoreError> {
+    pub(super) fn acquire(folder: &Path) -> Result<Self, LedgerError> {
         let fault =
-            |cause| StoreError::Folder { path: folder.to_path_buf(), cause: Arc::new(cause) };
+            |cause| LedgerError::Folder { path: folder.to_path_buf(), cause: Arc::new(cause) };
         // What keys made is told from their fingerprints: nobody else's business.
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fault)?;
         let path = folder.join(LOCK_FILE);
@@ -51,7 +51,7 @@ impl FolderLock {
                     std::thread::sleep(PAUSE)
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError::Locked {
+                    return Err(LedgerError::Locked {
                         path: folder.to_path_buf(),
                         holder: holder(&mut file),
                     });
