@@ -12,9 +12,11 @@
 mod clients;
 mod conformance;
 mod limits;
+#[path = "bitbucket/places.rs"]
+mod places;
 
 use clients::Difference;
-use conformance::{Client, HEAD, World, edit, names, token};
+use conformance::{Client, HEAD, World, edit, names};
 use lockgate_core::pipeline::{Forge as Kind, MergeMethod};
 use lockgate_core::secret::Sensitive;
 use lockgate_forge::{Check, CheckState, Credentials, ForgeFault, PullRequestState};
@@ -157,26 +159,6 @@ async fn only_the_requests_that_are_needed_are_made() {
     assert_eq!(client.told().len(), 2, "one that is there already costs a find and a look");
     assert_eq!(forge.update(1, &edit("Promote to 3", "**3**")).await.unwrap().handle, "1");
     assert_eq!(fake.pull(1)["description"], "**3**");
-}
-
-#[tokio::test]
-async fn personal_and_other_addresses_reach_their_repository() {
-    let fake = Fake::start();
-    fake.add("~jane/app");
-    let made =
-        Client::with::<Fake>(&fake.0.repository_url("~jane/app"), token(TOKEN)).open(HEAD).await;
-    assert_eq!(
-        fake.0.requests()[0].path,
-        "/rest/api/latest/projects/~jane/repos/app/pull-requests"
-    );
-    for url in ["/users/jane/repos/app", "/scm/~jane/app.git", "/scm/~JANE/app.git"] {
-        let client = Client::with::<Fake>(&format!("{}{url}", fake.0.url()), token(TOKEN));
-        assert_eq!(
-            client.forge.find_open(HEAD, "main").await.unwrap(),
-            Some(made.clone()),
-            "{url}"
-        );
-    }
 }
 
 #[tokio::test]
@@ -336,31 +318,6 @@ async fn the_token_of_a_repository_is_no_password() {
         .unwrap_err();
     assert_eq!(error.fault, ForgeFault::AuthenticationFailed);
     assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn bitbucket_below_a_context_path_is_reached_by_each_of_its_addresses() {
-    let fake = Fake::start();
-    fake.0.move_below("/bitbucket");
-    let made =
-        Client::with::<Fake>(&fake.0.repository_url("team/app"), token(TOKEN)).open(HEAD).await;
-    for path in [
-        "/bitbucket/scm/TEAM/app.git",
-        "/bitbucket/projects/TEAM/repos/app",
-        "/bitbucket/projects/team/repos/app/browse?at=refs%2Fheads%2Fmain",
-    ] {
-        let client = Client::with::<Fake>(&format!("{}{path}", fake.0.url()), token(TOKEN));
-        let found = client.forge.find_open(HEAD, "main").await.unwrap();
-        assert_eq!(found, Some(made.clone()), "{path}");
-    }
-}
-
-#[tokio::test]
-async fn an_archived_repository_says_so() {
-    let (fake, client) = start();
-    fake.archive();
-    let error = client.forge.create(&conformance::new(HEAD)).await.unwrap_err();
-    assert!(error.to_string().contains("the repository is archived"), "{error}");
 }
 
 #[tokio::test]

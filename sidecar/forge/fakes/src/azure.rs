@@ -29,8 +29,12 @@
 //! Enumerations are taken as words and as numbers, as Microsoft's clients send them. Auto-complete
 //! waits: [`Azure::merge`] is the policy's last word.
 
+mod answers;
 mod api;
+mod locations;
+mod people;
 mod pulls;
+mod statuses;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -53,11 +57,11 @@ pub struct Azure {
 pub(crate) struct Shared {
     token: String,
     git: GitHost,
-    state: Mutex<State>,
+    state: Mutex<AzureState>,
 }
 
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct AzureState {
     pulls: Vec<Pull>,
     /// Repository, commit, status.
     statuses: Vec<(String, String, Value)>,
@@ -82,7 +86,8 @@ impl Azure {
     /// A server without repositories, for one token.
     pub fn start(token: &str) -> Self {
         let git = GitHost::new(token);
-        let state = Mutex::new(State { newest_version: "7.0".to_owned(), ..State::default() });
+        let state =
+            Mutex::new(AzureState { newest_version: "7.0".to_owned(), ..AzureState::default() });
         let shared = Arc::new(Shared { token: token.to_owned(), git: git.clone(), state });
         let router = git.router().layer(from_fn_with_state(Arc::clone(&shared), api::serve));
         Self { shared, server: Server::start(router) }
@@ -137,8 +142,7 @@ impl Azure {
     /// A push and a policy that resets votes take auto-complete back. Source: "Branch policies".
     pub fn disarm(&self, number: u64) {
         let mut state = self.state();
-        let pull = state.pulls.iter_mut().find(|pull| pull.id == number).unwrap();
-        pull.auto_complete_set_by = None;
+        state.pull(number).auto_complete_set_by = None;
     }
 
     /// Whether the token's owner lacks the permission to contribute to pull requests.
@@ -173,11 +177,7 @@ impl Azure {
     /// A person or a policy merges it; its branch goes if that was asked for.
     pub fn merge(&self, number: u64) -> String {
         let mut state = self.state();
-        let pull = state
-            .pulls
-            .iter_mut()
-            .find(|pull| pull.id == number)
-            .expect("there is such a pull request");
+        let pull = state.pull(number);
         pull.refresh(&self.shared.git);
         let commit = self.shared.git.merge(&pull.repository, &pull.head, &pull.base);
         pull.end("completed", Some(commit.clone()));
@@ -192,11 +192,7 @@ impl Azure {
     /// A person abandons it.
     pub fn close(&self, number: u64) {
         let mut state = self.state();
-        let pull = state
-            .pulls
-            .iter_mut()
-            .find(|pull| pull.id == number)
-            .expect("there is such a pull request");
+        let pull = state.pull(number);
         pull.refresh(&self.shared.git);
         pull.end("abandoned", None);
     }
@@ -204,11 +200,7 @@ impl Azure {
     /// A pull request as a GET of it answers, with `threads` and `statuses` beside.
     pub fn pull(&self, number: u64) -> Value {
         let mut state = self.state();
-        let pull = state
-            .pulls
-            .iter_mut()
-            .find(|pull| pull.id == number)
-            .expect("there is such a pull request");
+        let pull = state.pull(number);
         pull.refresh(&self.shared.git);
         let mut shown = pull.json(false);
         shown["threads"] = pull.threads.clone().into();
@@ -216,12 +208,17 @@ impl Azure {
         shown
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AzureState> {
         self.shared.state.lock().unwrap()
     }
 }
 
-impl State {
+impl AzureState {
+    fn pull(&mut self, number: u64) -> &mut Pull {
+        let mut pulls = self.pulls.iter_mut();
+        pulls.find(|pull| pull.id == number).expect("there is such a pull request")
+    }
+
     /// Unique in an organization.
     fn next_id(&self) -> u64 {
         self.pulls.last().map_or(1, |pull| pull.id + 1)

@@ -27,17 +27,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::interface::Fake;
-use state::State;
+use state::BitbucketState;
 
 /// A running Bitbucket. Every repository `scm/KEY/SLUG.git` (in small letters) of [`Fake::git`] is
 /// one of its own, whose path is `key/slug` or `~jane/slug`.
-pub type Bitbucket = Fake<State>;
+pub type Bitbucket = Fake<BitbucketState>;
 
 impl Bitbucket {
     /// With `token` everything may be done, as a bearer or as anybody's password; git takes it as
     /// the password.
     pub fn start(token: &str) -> Self {
-        Self::serve(token, State::new)
+        Self::serve(token, BitbucketState::new)
     }
 
     /// A person merges it.

@@ -23,8 +23,12 @@
 //! a merge of whatever style leaves a merge commit, and what Gitea does in the background (merges,
 //! closing after a branch is gone) has happened when the answer comes.
 
+mod answers;
 mod api;
+mod asking;
+mod checks;
 mod merge;
+mod pulls;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +38,7 @@ use axum::Router;
 use axum::routing::any;
 
 use crate::GitHost;
-use crate::gitea::state::{Account, State};
+use crate::gitea::state::{Account, GiteaState};
 use crate::interface::Reply;
 use crate::server::{Recorded, Server};
 
@@ -57,11 +61,11 @@ pub struct Gitea {
 #[derive(Clone)]
 struct World {
     git: GitHost,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<GiteaState>>,
 }
 
 impl World {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GiteaState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,7 +79,7 @@ impl Gitea {
         let server = Server::start_with(|address| {
             let world = World {
                 git: git.clone(),
-                state: Arc::new(Mutex::new(State::new(format!("http://{address}")))),
+                state: Arc::new(Mutex::new(GiteaState::new(format!("http://{address}")))),
             };
             made = Some(world.clone());
             Router::new()

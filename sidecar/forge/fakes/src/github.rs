@@ -6,6 +6,9 @@
 //! that GitHub's OpenAPI description requires.
 
 mod api;
+mod checks;
+mod graphql;
+mod pulls;
 mod shapes;
 mod state;
 
@@ -16,7 +19,7 @@ use serde_json::{Value, json};
 use crate::GitHost;
 use crate::interface::Reply;
 use crate::server::{Log, Recorded, Server};
-use state::{Life, Pull, Repo, State};
+use state::{GitHubState, Life, Pull, Repo};
 
 /// A server that ends with this.
 pub struct GitHub {
@@ -30,25 +33,19 @@ pub struct GitHub {
 struct Shared {
     git: GitHost,
     log: Log,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<GitHubState>>,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GitHubState> {
         self.state.lock().unwrap()
-    }
-
-    /// Whether its branches do not conflict; of a fork's nobody asks.
-    fn is_clean(&self, repo: &Repo, pull: &Pull) -> bool {
-        !pull.is_from(&repo.name)
-            || self.git.can_merge(&format!("{}.git", repo.name), &pull.head, &pull.base)
     }
 }
 
 impl GitHub {
     /// An empty one. `token` is good for the interface, and as a password for git.
     pub fn start(token: &str) -> Self {
-        let state = State { tokens: vec![token.to_owned()], ..State::default() };
+        let state = GitHubState { tokens: vec![token.to_owned()], ..GitHubState::default() };
         let shared = Shared {
             git: GitHost::new(token),
             log: Log::default(),

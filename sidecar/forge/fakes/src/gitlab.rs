@@ -24,20 +24,22 @@
 //!   `Rack::ConditionalGet`).
 
 mod api;
+mod merging;
+mod project;
 mod state;
 
 use serde_json::{Value, json};
 
 use crate::interface::Fake;
-use state::{Rights, State};
+use state::{GitLabState, Rights};
 
 /// A running GitLab. Every repository `PATH.git` of [`Fake::git`] is a project.
-pub type GitLab = Fake<State>;
+pub type GitLab = Fake<GitLabState>;
 
 impl GitLab {
     /// With `token` everything may be done; git takes it as the password.
     pub fn start(token: &str) -> Self {
-        Self::serve(token, State::new)
+        Self::serve(token, GitLabState::new)
     }
 
     /// A person merges it.

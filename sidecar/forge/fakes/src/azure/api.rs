@@ -1,6 +1,5 @@
 //! Requests: who asks, for which version, for what.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,27 +7,15 @@ use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::answers::{Asked, Refusal, fail, found, invalid, refuse};
+use super::locations::locations;
+use super::statuses::status;
 use super::{Azure, Shared};
 use crate::git_host::{basic_password, percent_decode};
 use crate::server::{Recorded, pairs};
-
-/// A request, decoded.
-pub(super) struct Asked {
-    pub(super) method: Method,
-    query: BTreeMap<String, String>,
-    pub(super) body: Value,
-}
-
-pub(super) type Refusal = Box<(StatusCode, Value)>;
-
-impl Asked {
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.query.get(name).cloned()
-    }
-}
 
 pub(super) async fn serve(
     State(shared): State<Arc<Shared>>,
@@ -244,37 +231,6 @@ impl Shared {
         }
     }
 
-    fn statuses(&self, path: &str, commit: &str, asked: &Asked) -> Value {
-        let number = |name: &str, default: usize| {
-            asked.text(name).and_then(|text| text.parse().ok()).unwrap_or(default)
-        };
-        let state = self.state.lock().unwrap();
-        let mut list: Vec<Value> = Vec::new();
-        for (_, _, status) in
-            state.statuses.iter().rev().filter(|(at, of, _)| at == path && of == commit)
-        {
-            let is_known = list.iter().any(|newer| newer["context"] == status["context"]);
-            if !(is_known && asked.text("latestOnly").as_deref() == Some("true")) {
-                list.push(status.clone());
-            }
-        }
-        found(list.into_iter().skip(number("skip", 0)).take(number("top", 1000)).collect())
-    }
-
-    fn identities(&self, asked: &Asked) -> Vec<Value> {
-        let wanted = asked.text("filterValue").unwrap_or_default().to_lowercase();
-        let mut list = people();
-        list.retain(|person| {
-            let texts = [
-                &person["providerDisplayName"],
-                &person["properties"]["Account"]["$value"],
-                &person["properties"]["Mail"]["$value"],
-            ];
-            texts.iter().any(|text| text.as_str().unwrap().to_lowercase().starts_with(&wanted))
-        });
-        list
-    }
-
     pub(super) fn may_contribute(&self) -> Result<(), Refusal> {
         if !self.state.lock().unwrap().is_forbidden {
             return Ok(());
@@ -286,192 +242,4 @@ impl Shared {
         );
         Err(refuse(StatusCode::FORBIDDEN, "GitNeedsPermissionException", &words))
     }
-}
-
-pub(super) fn status(body: &Value, id: u64) -> Result<Value, Refusal> {
-    body["context"]["name"]
-        .as_str()
-        .filter(|name| !name.is_empty())
-        .ok_or_else(|| invalid("context.name"))?;
-    let mut status = body.clone();
-    let states = [
-        "notSet",
-        "pending",
-        "succeeded",
-        "failed",
-        "error",
-        "notApplicable",
-        "partiallySucceeded",
-    ];
-    status["state"] = super::pulls::word(&body["state"], &states).into();
-    if status["context"]["genre"].is_null() {
-        status["context"]["genre"] = Value::Null;
-    }
-    status["id"] = (id + 1).into();
-    status["creationDate"] = jiff::Timestamp::now().to_string().into();
-    Ok(status)
-}
-
-pub(super) fn people() -> Vec<Value> {
-    let person = |id: &str, name: &str, account: &str| {
-        let text = |value: &str| json!({"$type": "System.String", "$value": value});
-        let properties = json!({"Account": text(account), "Mail": text(account)});
-        json!({"id": id, "isActive": true, "providerDisplayName": name, "properties": properties})
-    };
-    vec![
-        person(Azure::USER, "Lockgate", "lockgate@example.com"),
-        person(Azure::JANE, "Jane Doe", "jane@example.com"),
-        person(Azure::SAMS[0], "Sam", "sam1@example.com"),
-        person(Azure::SAMS[1], "Sam", "sam2@example.com"),
-    ]
-}
-
-pub(super) fn found(value: Vec<Value>) -> Value {
-    json!({"count": value.len(), "value": value})
-}
-
-pub(super) fn invalid(words: &str) -> Refusal {
-    refuse(
-        StatusCode::BAD_REQUEST,
-        "InvalidArgumentValueException",
-        &format!("Invalid argument value.\r\nParameter name: {words}"),
-    )
-}
-
-pub(super) fn refuse(status: StatusCode, key: &str, words: &str) -> Refusal {
-    Box::new((status, error(key, words)))
-}
-
-fn error(key: &str, words: &str) -> Value {
-    let name =
-        format!("Microsoft.TeamFoundation.Git.Server.{key}, Microsoft.TeamFoundation.Git.Server");
-    json!({"$id": "1", "innerException": null, "message": words, "typeName": name, "typeKey": key, "errorCode": 0, "eventId": 3000})
-}
-
-fn fail(status: u16) -> Response {
-    let page = Html(
-        "<!DOCTYPE html><html><head><title>Azure DevOps Services | Sign In</title></head></html>",
-    );
-    let code = StatusCode::from_u16(status).unwrap();
-    match status {
-        203 => (code, page).into_response(),
-        302 => (
-            code,
-            [(
-                header::LOCATION,
-                "https://spsprodweu1.vssps.visualstudio.com/_signin?realm=dev.azure.com",
-            )],
-            page,
-        )
-            .into_response(),
-        401 => {
-            let words = "TF400813: The user '' is not authorized to access this resource.";
-            (code, Json(error("UnauthorizedRequestException", words))).into_response()
-        }
-        429 => {
-            let words = "TF400733: The request has been canceled: Request was blocked due to exceeding usage of resource \
-                         'Concurrency' in namespace 'User'.";
-            let headers = [
-                ("retry-after", RETRY_AFTER),
-                ("x-ratelimit-remaining", "0"),
-                ("x-ratelimit-limit", "200"),
-            ];
-            (code, headers, Json(error("RequestBlockedException", words))).into_response()
-        }
-        _ => {
-            let answer = Json(error(
-                "VssServiceException",
-                "TF246017: Azure DevOps could not connect to the database.",
-            ));
-            if status == 503 {
-                (code, [("retry-after", RETRY_AFTER)], answer).into_response()
-            } else {
-                (code, answer).into_response()
-            }
-        }
-    }
-}
-
-/// Seconds for which a client is asked to stay away.
-const RETRY_AFTER: &str = "7";
-
-/// What clients ask for first: where the resources are, and in which versions. The ids are those of
-/// Microsoft's clients.
-fn locations(area: &str) -> Value {
-    let repository = "{project}/_apis/{area}/repositories/{repositoryId}";
-    let pull = format!("{repository}/pullRequests/{{pullRequestId}}/{{resource}}");
-    let one = |id: &str, resource: &str, route: &str, released: &str| {
-        json!({
-            "id": id, "area": area, "resourceName": resource, "routeTemplate": route,
-            "resourceVersion": 1, "minVersion": "1.0", "maxVersion": "7.0", "releasedVersion": released,
-        })
-    };
-    let list = match area {
-        "location" => vec![
-            one(
-                "e81700f7-3be2-46de-8624-2eb35882fcaa",
-                "ResourceAreas",
-                "_apis/{resource}/{areaId}",
-                "0.0",
-            ),
-            one(
-                "00d9565f-ed9c-4a06-9a50-00e7896ccab4",
-                "ConnectionData",
-                "_apis/{resource}",
-                "0.0",
-            ),
-        ],
-        "git" => vec![
-            one(
-                "9946fd70-0d40-406e-b686-b4744cbbcc37",
-                "pullRequests",
-                &format!("{repository}/{{resource}}/{{pullRequestId}}"),
-                "7.0",
-            ),
-            one(
-                "f22387e3-984e-4c52-9c6d-fbb8f14c812d",
-                "labels",
-                &format!("{pull}/{{labelIdOrName}}"),
-                "7.0",
-            ),
-            one(
-                "4b6702c7-aa35-4b89-9c96-b9abf6d3e540",
-                "reviewers",
-                &format!("{pull}/{{reviewerId}}"),
-                "7.0",
-            ),
-            one(
-                "ab6e2e5d-a0b7-4153-b64a-a4efe0d49449",
-                "threads",
-                &format!("{pull}/{{threadId}}"),
-                "7.0",
-            ),
-            one(
-                "b5f6bb4f-8d1e-4d79-8d11-4c9172c99c35",
-                "statuses",
-                &format!("{pull}/{{statusId}}"),
-                "7.0",
-            ),
-            one(
-                "d43911ee-6958-46b0-a42b-8445b8a0d004",
-                "iterations",
-                &format!("{pull}/{{iterationId}}"),
-                "7.0",
-            ),
-            one(
-                "428dd4fb-fda5-4722-af02-9313b80305da",
-                "statuses",
-                &format!("{repository}/commits/{{commitId}}/{{resource}}"),
-                "7.0",
-            ),
-            one(
-                "d5b216de-d8d5-4d32-ae76-51df755b16d3",
-                "branches",
-                &format!("{repository}/stats/{{resource}}"),
-                "7.0",
-            ),
-        ],
-        _ => Vec::new(),
-    };
-    found(list)
 }

@@ -4,7 +4,9 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::api::{Asked, Refusal, found, invalid, refuse};
+use super::answers::{Asked, Refusal, found, invalid, refuse, word};
+use super::people::people;
+use super::statuses::status;
 use super::{Azure, Shared};
 use crate::GitHost;
 
@@ -241,9 +243,9 @@ impl Shared {
             ("POST", ["reviewers"]) => {
                 let list = asked.body.as_array().ok_or_else(|| invalid("reviewers"))?;
                 for reviewer in list {
-                    let id = reviewer["id"].as_str().filter(|id| {
-                        super::api::people().iter().any(|person| person["id"] == **id)
-                    });
+                    let id = reviewer["id"]
+                        .as_str()
+                        .filter(|id| people().iter().any(|person| person["id"] == **id));
                     let id =
                         id.ok_or_else(|| invalid("A valid reviewer must be supplied."))?.to_owned();
                     if !pull.reviewers.contains(&id) {
@@ -266,7 +268,7 @@ impl Shared {
             }
             ("GET", ["statuses"]) => Ok(found(pull.statuses.clone())),
             ("POST", ["statuses"]) => {
-                let status = super::api::status(&asked.body, next_status)?;
+                let status = status(&asked.body, next_status)?;
                 pull.statuses.push(status.clone());
                 state.next_status += 1;
                 Ok(status)
@@ -346,15 +348,6 @@ fn description(body: &Value) -> Result<String, Refusal> {
         ));
     }
     Ok(text.to_owned())
-}
-
-/// A value of an enumeration, sent as its word or its number.
-pub(super) fn word(value: &Value, words: &[&str]) -> String {
-    let number = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
-    match number {
-        Some(number) => words.get(number as usize).copied().unwrap_or("?").to_owned(),
-        None => value.as_str().unwrap_or_default().to_owned(),
-    }
 }
 
 const STATUSES: &[&str] = &["notSet", "active", "abandoned", "completed", "all"];

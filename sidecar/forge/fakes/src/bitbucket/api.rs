@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::state::{Pull, State};
+use super::state::{BitbucketState, Pull};
 use crate::git_host::basic_password;
 use crate::interface::{Answers, Call, Reply};
 
-impl Answers for State {
+impl Answers for BitbucketState {
     const ROOT: &'static str = "/rest/";
 
     fn git_path(path: &str) -> String {
@@ -67,7 +67,7 @@ impl Answers for State {
     }
 }
 
-impl State {
+impl BitbucketState {
     fn repository(&mut self, call: &Call, repository: &str, rest: &[&str]) -> Reply {
         match (call.method.as_str(), rest) {
             ("GET", []) => {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::GitHost;
 
-pub struct State {
+pub struct BitbucketState {
     pub(super) host: GitHost,
     pub(super) root: String,
     /// Whether it may write.
@@ -43,7 +43,7 @@ pub(super) struct Pull {
     pub(super) closed: Option<i64>,
 }
 
-impl State {
+impl BitbucketState {
     pub(super) fn new(host: &GitHost, root: String, token: &str) -> Self {
         Self {
             host: host.clone(),

@@ -11,7 +11,7 @@ use crate::gitea::Rights;
 use crate::interface::Reply;
 use crate::server::Recorded;
 
-pub(super) struct State {
+pub(super) struct GiteaState {
     /// `http://host:port`.
     pub(super) root: String,
     pub(super) accounts: BTreeMap<String, Account>,
@@ -43,7 +43,7 @@ pub(super) struct Repository {
     /// Branches and the checks that they wait for.
     pub(super) required: Vec<(String, String)>,
     /// All that were ever set, with their commits.
-    pub(super) statuses: Vec<(String, Status)>,
+    pub(super) statuses: Vec<(String, GiteaCommitStatus)>,
     pub(super) flags: Vec<(&'static str, bool)>,
     pub(super) moved_to: Option<String>,
 }
@@ -79,14 +79,14 @@ pub(super) struct Pull {
 }
 
 #[derive(Clone)]
-pub(super) struct Status {
+pub(super) struct GiteaCommitStatus {
     pub(super) context: String,
     pub(super) state: String,
     pub(super) description: String,
     pub(super) target_url: String,
 }
 
-impl State {
+impl GiteaState {
     pub(super) fn new(root: String) -> Self {
         Self {
             root,
@@ -133,8 +133,8 @@ impl Repository {
     }
 
     /// The newest of each context.
-    pub(super) fn checks(&self, commit: &str) -> Vec<Status> {
-        let mut newest: Vec<Status> = Vec::new();
+    pub(super) fn checks(&self, commit: &str) -> Vec<GiteaCommitStatus> {
+        let mut newest: Vec<GiteaCommitStatus> = Vec::new();
         for (_, status) in self.statuses.iter().filter(|(of, _)| of == commit).rev() {
             if !newest.iter().any(|known| known.context == status.context) {
                 newest.push(status.clone());

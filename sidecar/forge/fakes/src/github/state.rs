@@ -8,7 +8,7 @@ use crate::GitHost;
 use crate::interface::Reply;
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct GitHubState {
     pub(super) url: String,
     /// Good tokens; the first is the person's.
     pub(super) tokens: Vec<String>,
@@ -161,7 +161,7 @@ impl Pull {
     }
 }
 
-impl State {
+impl GitHubState {
     /// Names are compared as GitHub does, whatever their case.
     pub(super) fn repository(&mut self, name: &str) -> Option<&mut Repo> {
         self.repositories.iter_mut().find(|repo| repo.name.eq_ignore_ascii_case(name))

@@ -4,10 +4,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Value, json};
 
-use super::state::{Pull, Rights, State};
+use super::state::{GitLabState, Pull, Rights};
 use crate::interface::{Answers, Call, Reply};
 
-impl Answers for State {
+impl Answers for GitLabState {
     const ROOT: &'static str = "/api/v4/";
 
     fn git_path(path: &str) -> String {
@@ -65,33 +65,7 @@ impl Answers for State {
     }
 }
 
-impl State {
-    /// Source: `lib/api/helpers.rb`, `find_project!`; VirtusLab/git-machete#1212.
-    fn moved(&self, call: &Call, project: &str) -> Option<Reply> {
-        let path = self.moved_to.as_ref()?;
-        if project == "1000" {
-            let mut shown = self.show_project(path);
-            shown["web_url"] = format!("{}/{path}", self.root).into();
-            return Some(Reply::new(200, shown));
-        }
-        if call.method != "GET" {
-            let text = "Non GET methods are not allowed for moved projects";
-            return Some(Reply::new(405, json!({"message": text})));
-        }
-        let to = format!("{}/api/v4/projects/1000", self.root);
-        Some(Reply::new(301, json!({"message": "301 Moved"})).with("location", to))
-    }
-
-    fn show_project(&self, project: &str) -> Value {
-        let id = self.projects.iter().position(|path| path == project).unwrap_or_default();
-        let mut shown = json!({"id": id + 1000, "path_with_namespace": project, "merge_method": self.merge_method,
-            "squash_option": self.squash_option, "only_allow_merge_if_pipeline_succeeds": false, "jobs_enabled": true});
-        for (name, value) in self.settings.as_object().into_iter().flatten() {
-            shown[name] = value.clone();
-        }
-        shown
-    }
-
+impl GitLabState {
     fn find_users(&self, call: &Call) -> Reply {
         let wanted = call.query("username").unwrap_or_default();
         let found: Vec<Value> = (1..)
@@ -291,48 +265,6 @@ impl State {
         self.reply(200, iid)
     }
 
-    fn accept(&mut self, call: &Call, iid: u64) -> Reply {
-        if !self.may_merge {
-            return Reply::new(401, json!({"message": "401 Unauthorized"}));
-        }
-        let head = self.head(iid);
-        if call.text("sha").is_some_and(|sha| Some(sha) != head.as_deref()) {
-            let text =
-                format!("SHA does not match HEAD of source branch: {}", head.unwrap_or_default());
-            return Reply::new(409, json!({"message": text}));
-        }
-        if call.body["squash"] == true {
-            self.pull(iid).squash = true;
-        }
-        let auto = call.body["merge_when_pipeline_succeeds"] == true
-            || (self.knows_auto_merge && call.body["auto_merge"] == true);
-        let open = self.pull(iid).state == "opened";
-        let refused =
-            self.detailed_merge_status.is_some() || self.pull(iid).title.starts_with("Draft:");
-        if !open || refused || (self.pipeline && !auto) {
-            return Reply::new(405, json!({"message": "405 Method Not Allowed"}));
-        }
-        if self.pipeline {
-            self.pull(iid).auto_merge = true;
-        } else {
-            self.merge(iid);
-        }
-        self.reply(200, iid)
-    }
-
-    fn cancel(&mut self, iid: u64) -> Reply {
-        if !self.may_merge {
-            return Reply::new(401, json!({"message": "401 Unauthorized"}));
-        }
-        if !std::mem::take(&mut self.pull(iid).auto_merge) {
-            return Reply::new(
-                201,
-                json!({"message": "Can't cancel the automatic merge", "status": "error", "http_status": 406}),
-            );
-        }
-        Reply::new(201, json!({"status": "success"}))
-    }
-
     fn note(&mut self, call: &Call, iid: u64) -> Reply {
         let Some(text) = call.text("body") else {
             return Reply::new(400, json!({"error": "body is missing"}));
@@ -385,7 +317,7 @@ impl State {
         Reply::new(201, status)
     }
 
-    fn reply(&self, status: u16, iid: u64) -> Reply {
+    pub(super) fn reply(&self, status: u16, iid: u64) -> Reply {
         Reply::new(status, self.show(self.pulls.iter().find(|pull| pull.iid == iid).unwrap()))
     }
 }

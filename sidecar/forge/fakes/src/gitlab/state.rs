@@ -15,7 +15,7 @@ pub(super) enum Rights {
     Nothing,
 }
 
-pub struct State {
+pub struct GitLabState {
     pub(super) host: GitHost,
     pub(super) root: String,
     pub(super) tokens: BTreeMap<String, Rights>,
@@ -59,7 +59,7 @@ pub(super) struct Pull {
     pub(super) merged_at: Option<String>,
 }
 
-impl State {
+impl GitLabState {
     pub(super) fn new(host: &GitHost, root: String, token: &str) -> Self {
         Self {
             host: host.clone(),
