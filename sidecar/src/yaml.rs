@@ -2,9 +2,9 @@
 //! line and path.
 //!
 //! Strict where YAML is lax: duplicate keys, complex keys, unknown tags and unresolved aliases are
-//! errors. Scalars follow the YAML 1.2 core schema. Aliases and merge keys (`<<`) work, within a
-//! budget of nodes: a document cannot blow itself up. Error texts never quote a scalar: the file
-//! may hold secrets.
+//! errors. Scalars follow the YAML 1.2 core schema. Aliases and merge keys (`<<`) work. Whatever a
+//! file does, the memory it takes stays in proportion to its length: paths, anchors and aliases have
+//! budgets. Error texts never quote a scalar: the file may hold secrets.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -64,16 +64,28 @@ impl std::error::Error for YamlError {}
 const MAX_NODES: usize = 2_000_000;
 /// Nodes that aliases may add to one file.
 const MAX_ALIASED: usize = 20_000;
+/// Bytes of text that aliases may add to one file, and that anchors may keep for them.
+const MAX_ALIASED_BYTES: usize = 8 << 20;
+/// Paths of a file whose lines are remembered may be so many times as long as the file, in all.
+const PATHS_PER_BYTE: usize = 8;
+/// Bytes of a path whose line is remembered.
+const LONGEST_PATH: usize = 1024;
+/// Characters of a path that an error shows.
+const SHOWN_PATH: usize = 200;
 
 /// All documents of a text. Empty ones are left out.
 pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let options = granit_parser::options! { emit_comments: false };
     let mut builder = Builder {
-        parser: Parser::new_from_str(text),
+        parser: Parser::new_from_str_with_options(text, options),
         anchors: BTreeMap::new(),
         lines: BTreeMap::new(),
+        path_budget: text.len() * PATHS_PER_BYTE,
         nodes: 0,
-        aliased: 0,
+        bytes: 0,
+        aliased: Size::default(),
+        anchored: Size::default(),
     };
     let mut documents = Vec::new();
     while let Some((event, span)) = builder.next()? {
@@ -95,10 +107,33 @@ pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
 
 struct Builder<'input> {
     parser: Parser<'input, granit_parser::StrInput<'input>>,
-    anchors: BTreeMap<usize, (Value, usize)>,
+    anchors: BTreeMap<usize, (Value, Size)>,
     lines: BTreeMap<String, usize>,
+    /// Bytes of paths that may still be remembered.
+    path_budget: usize,
+    /// Nodes and bytes of scalars up to here, aliases expanded.
     nodes: usize,
-    aliased: usize,
+    bytes: usize,
+    aliased: Size,
+    anchored: Size,
+}
+
+/// What a value takes.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn add(&mut self, other: Self) {
+        self.nodes += other.nodes;
+        self.bytes += other.bytes;
+    }
+
+    fn is_too_large(self) -> bool {
+        self.nodes > MAX_ALIASED || self.bytes > MAX_ALIASED_BYTES
+    }
 }
 
 impl<'input> Builder<'input> {
@@ -129,9 +164,10 @@ impl<'input> Builder<'input> {
         if self.nodes > MAX_NODES {
             return Err(error(span.start, path, "too many values in one file"));
         }
-        let before = self.nodes;
+        let before = Size { nodes: self.nodes - 1, bytes: self.bytes };
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
+                self.bytes += text.len();
                 (scalar(&text, style, tag.as_deref(), span.start, path)?, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -146,9 +182,10 @@ impl<'input> Builder<'input> {
                 let Some((value, size)) = self.anchors.get(&id).cloned() else {
                     return Err(error(span.start, path, "the alias refers to itself"));
                 };
-                self.aliased += size;
-                self.nodes += size;
-                if self.aliased > MAX_ALIASED {
+                self.aliased.add(size);
+                self.nodes += size.nodes;
+                self.bytes += size.bytes;
+                if self.aliased.is_too_large() {
                     return Err(error(span.start, path, "aliases make the document too large"));
                 }
                 return Ok(value);
@@ -156,9 +193,25 @@ impl<'input> Builder<'input> {
             _ => return Err(error(span.start, path, "a value was expected")),
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), 1 + self.nodes - before));
+            let size = Size { nodes: self.nodes - before.nodes, bytes: self.bytes - before.bytes };
+            // Each anchor keeps a copy, and anchors lie within anchors.
+            self.anchored.add(size);
+            if self.anchored.bytes > MAX_ALIASED_BYTES || self.anchored.nodes > MAX_NODES / 8 {
+                return Err(error(span.start, path, "anchors make the document too large"));
+            }
+            self.anchors.insert(anchor, (value.clone(), size));
         }
         Ok(value)
+    }
+
+    /// Remembers the line of a path, while the budget lasts: below a long key, the line above serves.
+    fn remember(&mut self, path: &str, line: usize) {
+        if let Some(rest) = self.path_budget.checked_sub(path.len())
+            && path.len() <= LONGEST_PATH
+        {
+            self.path_budget = rest;
+            self.lines.insert(path.to_owned(), line);
+        }
     }
 
     fn sequence(&mut self, path: &mut String) -> Result<Value, YamlError> {
@@ -170,7 +223,7 @@ impl<'input> Builder<'input> {
                 return Ok(Value::Array(items));
             }
             path.push_str(&format!("[{}]", items.len()));
-            self.lines.insert(path.clone(), span.start.line());
+            self.remember(path, span.start.line());
             items.push(self.node(event, span, path)?);
             path.truncate(length);
         }
@@ -197,7 +250,7 @@ impl<'input> Builder<'input> {
             if map.contains_key(&key) {
                 return Err(error(key_span.start, path, "the key is there twice"));
             }
-            self.lines.insert(path.clone(), key_span.start.line());
+            self.remember(path, key_span.start.line());
             let (event, span) = self.expect_next(path, key_span.start)?;
             let value = self.node(event, span, path)?;
             if merge {
@@ -324,112 +377,12 @@ fn looks_like_float(text: &str) -> bool {
 }
 
 fn error(at: Marker, path: &str, message: &str) -> YamlError {
-    YamlError { line: at.line().max(1), path: path.to_owned(), message: message.to_owned() }
+    let mut shown: String = path.chars().take(SHOWN_PATH).collect();
+    if shown.len() < path.len() {
+        shown.push('…');
+    }
+    YamlError { line: at.line().max(1), path: shown, message: message.to_owned() }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        reason = "test code"
-    )]
-
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn every_path_has_its_line() {
-        let text = "# a comment\n---\nkind: A\nspec:\n  environments:\n    - name: dev\n    - name: prod\n      targets: [{namespace: a}]\n---\n---\nkind: B\n";
-        let documents = documents(text).unwrap();
-        assert_eq!(documents.len(), 2);
-        let first = &documents[0];
-        assert_eq!(
-            first.value,
-            json!({"kind": "A", "spec": {"environments": [{"name": "dev"}, {"name": "prod", "targets": [{"namespace": "a"}]}]}})
-        );
-        assert_eq!(
-            (first.line, first.line_of("kind"), first.line_of("spec.environments[1].name")),
-            (3, 3, 7)
-        );
-        assert_eq!(first.line_of("spec.environments[1].targets[0].namespace"), 8);
-        assert_eq!(
-            first.line_of("spec.environments[1].promotion.strategy"),
-            7,
-            "the nearest known ancestor"
-        );
-        assert_eq!(first.line_of("elsewhere"), 3);
-        assert_eq!(documents[1].line_of("kind"), 11);
-    }
-
-    #[test]
-    fn scalars_follow_the_core_schema() {
-        let value =
-            |text: &str| documents(&format!("a: {text}")).unwrap().remove(0).value["a"].clone();
-        for (text, expected) in [
-            ("1.10", json!(1.1)),
-            ("12", json!(12)),
-            ("-3", json!(-3)),
-            ("0o17", json!(15)),
-            ("0x1f", json!(31)),
-            ("1e3", json!(1000.0)),
-            ("yes", json!("yes")),
-            ("true", json!(true)),
-            ("~", json!(null)),
-            ("'12'", json!("12")),
-            ("!!str 12", json!("12")),
-            ("1.2.3", json!("1.2.3")),
-            ("10m", json!("10m")),
-            (".", json!(".")),
-            ("e3", json!("e3")),
-            ("18446744073709551615", json!(u64::MAX)),
-        ] {
-            assert_eq!(value(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn duplicate_keys_are_refused_with_line_and_path() {
-        let error = documents("a:\n  b: 1\n  c: 2\n  b: 3\n").unwrap_err();
-        assert_eq!(error.to_string(), "line 4: a.b: the key is there twice");
-    }
-
-    #[test]
-    fn a_syntax_error_has_a_line() {
-        assert_eq!(documents("a: 1\nb: }\n").unwrap_err().line, 2);
-    }
-
-    #[test]
-    fn aliases_and_merge_keys_work_within_a_budget() {
-        let text = "base: &b {x: 1, y: 2}\nmore: {<<: *b, y: 3}\nlist: [*b]\n";
-        assert_eq!(
-            documents(text).unwrap()[0].value,
-            json!({"base": {"x": 1, "y": 2}, "more": {"x": 1, "y": 3}, "list": [{"x": 1, "y": 2}]})
-        );
-        let mut bomb = "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n".to_owned();
-        for level in 1..9 {
-            let items = vec![format!("*a{}", level - 1); 10].join(",");
-            bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
-        }
-        assert!(documents(&bomb).unwrap_err().message.contains("too large"));
-    }
-
-    #[test]
-    fn what_json_cannot_hold_is_refused() {
-        for text in [
-            "a: .inf",
-            "a: .nan",
-            "a: 99999999999999999999",
-            "[1]: 2",
-            "a: !custom b",
-            "a: !!int b",
-            "a: *missing",
-            "a: &a [*a]",
-        ] {
-            assert!(documents(text).is_err(), "{text}");
-        }
-    }
-}
+mod tests;
