@@ -51,7 +51,9 @@ impl Root {
         match call {
             Ok(token) => self.question = Some(token),
             Err(_) => {
-                self.failed(&format!("the proxy does not know the cluster {:?}", config.cluster()));
+                self.failed(|_| {
+                    log::error!("the proxy does not know the cluster {:?}", config.cluster());
+                });
             }
         }
     }
@@ -86,20 +88,23 @@ impl Root {
                 again
             }
             Err(problem) => {
-                self.failed(&problem);
+                self.failed(|kept| {
+                    log::warn!("the sidecar does not answer: {problem}; endpoints kept={kept}");
+                });
                 false
             }
         }
     }
 
-    /// A question got no answer. Logged when it begins, counted each time.
-    fn failed(&self, problem: &str) {
+    /// A question got no answer. Counted each time, and logged when it begins: `log` is told how
+    /// many endpoints are kept.
+    fn failed(&self, log: impl FnOnce(usize)) {
         let mut worker = self.shared.worker.borrow_mut();
         worker.syncer.fail(Host.now());
         self.shared.metrics.count_failed_sync();
         if self.shared.reachable.replace(false) {
             let kept = worker.syncer.edge().map_or(0, |edge| edge.table.len());
-            log::warn!("the sidecar does not answer: {problem}; endpoints kept={kept}");
+            log(kept);
         }
     }
 

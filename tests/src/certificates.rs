@@ -22,11 +22,12 @@ pub struct Certificates {
 
 impl Certificates {
     /// Makes an authority and a certificate for `localhost` and 127.0.0.1, and writes both to
-    /// `folder`.
+    /// `folder`, which is made if it is missing.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn create(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -48,5 +49,20 @@ impl Certificates {
         fs::write(&files.certificate, leaf.pem())?;
         fs::write(&files.private_key, key.serialize_pem())?;
         Ok(files)
+    }
+
+    /// Makes another authority and certificate and moves them over these, the key first.
+    ///
+    /// # Errors
+    /// A file cannot be written or moved.
+    pub fn renew(&self) -> Result<Self> {
+        let aside = tempfile::tempdir_in(
+            self.certificate.parent().and_then(Path::parent).unwrap_or(Path::new("/tmp")),
+        )?;
+        let fresh = Self::create(aside.path())?;
+        fs::rename(&fresh.ca, &self.ca)?;
+        fs::rename(&fresh.private_key, &self.private_key)?;
+        fs::rename(&fresh.certificate, &self.certificate)?;
+        Ok(Self { ca_der: fresh.ca_der, ..self.clone() })
     }
 }

@@ -35,12 +35,34 @@ impl Bootstrap {
         artifacts::workspace().join("envoy/envoy.yaml")
     }
 
+    /// `envoy.yaml` with its placeholders filled.
+    ///
     /// # Errors
     /// The template cannot be read, or has a placeholder that nothing here fills.
     pub fn render(&self) -> Result<String> {
-        let path = Self::template();
+        self.fill(&Self::template())
+    }
+
+    /// Writes `envoy.yaml` to the folder, and the file with the certificate's name to where that
+    /// looks for it. The path of the first is returned.
+    ///
+    /// # Errors
+    /// As [`Bootstrap::render`], or a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf> {
+        let certificate = artifacts::workspace().join("envoy/certificate.yaml");
+        fs::write(self.certificate_file(), self.fill(&certificate)?)?;
+        let file = folder.join("envoy.yaml");
+        fs::write(&file, self.render()?)?;
+        Ok(file)
+    }
+
+    fn certificate_file(&self) -> PathBuf {
+        self.certificates.certificate.with_file_name("certificate.yaml")
+    }
+
+    fn fill(&self, path: &Path) -> Result<String> {
         let mut text =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         for (name, value) in self.values() {
             text = text.replace(&format!("${{{name}}}"), &value);
         }
@@ -57,7 +79,7 @@ impl Bootstrap {
         }
     }
 
-    fn values(&self) -> [(&'static str, String); 8] {
+    fn values(&self) -> [(&'static str, String); 10] {
         let path = |path: &Path| path.display().to_string();
         [
             ("EDGE_ADDRESS", self.edge.ip().to_string()),
@@ -65,6 +87,11 @@ impl Bootstrap {
             ("ADMIN_PORT", self.admin_port.to_string()),
             ("CERTIFICATE", path(&self.certificates.certificate)),
             ("PRIVATE_KEY", path(&self.certificates.private_key)),
+            ("CERTIFICATE_FILE", path(&self.certificate_file())),
+            (
+                "CERTIFICATE_FOLDER",
+                path(self.certificates.certificate.parent().unwrap_or(Path::new("/"))),
+            ),
             ("FILTER_WASM", path(&self.filter)),
             ("GATE_SOCKET", path(&self.gate_socket)),
             (
@@ -89,8 +116,7 @@ impl Envoy {
     /// # Errors
     /// The binary is missing or does not get ready; the text holds the end of its log.
     pub fn start(folder: &Path, bootstrap: &Bootstrap, concurrency: u32) -> Result<Self> {
-        let file = folder.join("envoy.yaml");
-        fs::write(&file, bootstrap.render()?)?;
+        let file = bootstrap.write(folder)?;
         let mut command = Command::new(artifacts::envoy()?);
         command
             .arg("-c")

@@ -113,7 +113,7 @@ impl Stack {
         for (name, text) in &options.files {
             pipelines.write(name, &text.replace("${REPOSITORY}", &repository.url()))?;
         }
-        let certificates = Certificates::create(root)?;
+        let certificates = Certificates::create(&root.join("tls"))?;
 
         let sidecar = Sidecar::prepare(root, options.wait, &options.settings)?;
         sidecar.start()?;

@@ -204,3 +204,30 @@ fn a_sender_that_asks_before_it_sends_is_told_to_go_on() {
     let answer = connection.exchange(&request.bytes()).unwrap();
     assert_eq!(answer.status, 202, "{}", answer.text());
 }
+
+#[test]
+fn streams_that_are_not_finished_cost_their_source() {
+    // The limits as shipped, and a stack that nobody else charges.
+    let stack = Stack::start(&Options::default()).unwrap();
+    let app = stack.app().unwrap();
+    let (slow, quiet) = (Ipv4Addr::new(127, 0, 0, 91), Ipv4Addr::new(127, 0, 0, 92));
+    let almost = app.signed("dev", &vec![b' '; 65_536]).from(slow);
+    // Sends all but one byte, and leaves. What is refused is answered at once instead.
+    let attempt = || {
+        let mut connection = stack.edge.connect(slow).unwrap();
+        connection.write(&almost.head("edge")).unwrap();
+        drop(connection.write(&almost.bytes()[..65_535]));
+    };
+    let limited = || stack.envoy.metrics().unwrap().sum("lockgate_edge_preauth_limited_total");
+    let (start, mut attempts) = (Instant::now(), 0);
+    while limited() < 1.0 {
+        attempt();
+        attempts += 1;
+        assert!(start.elapsed() < Duration::from_secs(60), "{attempts} attempts cost nothing");
+    }
+    assert!(attempts > 100, "{attempts}");
+    let unsigned = harmless(app, 1).without("x-signature");
+    assert_eq!(stack.edge.send(&unsigned.clone().from(quiet)).unwrap().status, 401);
+    // Its genuine events pass.
+    assert_eq!(stack.edge.send(&harmless(app, 2).from(slow)).unwrap().status, 202);
+}

@@ -9,12 +9,15 @@
     reason = "test code"
 )]
 
+use std::fs;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lockgate_e2e::certificates::Certificates;
+use lockgate_e2e::client::Edge;
 use lockgate_e2e::event::sign;
 use lockgate_e2e::{
     Answer, App, AppSpec, Lease, Logs, Options, Request, Shared, Stack, Strategy, artifacts,
@@ -71,6 +74,9 @@ fn while_the_sidecar_is_away_senders_are_told_to_come_back() {
     );
     assert_eq!(stack.edge.send(&request.clone().at("/promotion/x")).unwrap().status, 404);
     assert_eq!(stack.edge.send(&Request::new("GET", "/healthz")).unwrap().status, 200);
+    // The access log names what was asked for.
+    let line = format!("POST {} HTTP/1.1 promotion 503", app.path("dev"));
+    wait_for("the access log", Duration::from_secs(20), || stack.envoy.log().contains(&line));
 
     stack.sidecar.start().unwrap();
     let passed = recovered(&stack, app, Duration::from_secs(5));
@@ -270,4 +276,37 @@ fn a_panic_of_the_filter_heals_and_other_routes_do_not_notice() {
         429,
         "limits outlive a VM"
     );
+}
+
+/// Looks again and again until something is so.
+fn wait_for(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not() {
+    let stack = Stack::start(&Options::default()).unwrap();
+    let (certificates, pid) = (stack.certificates.clone(), stack.envoy.pid());
+    let trusts = |certificates: &Certificates| {
+        Edge::new(stack.edge.address(), &certificates.ca_der).unwrap()
+    };
+    let alive = Request::new("GET", "/healthz");
+    let works = |edge: &Edge| edge.send(&alive).is_ok_and(|answer| answer.status == 200);
+    assert!(works(&trusts(&certificates)));
+    let renewed = certificates.renew().unwrap();
+    wait_for("the renewed certificate", Duration::from_secs(20), || works(&trusts(&renewed)));
+    assert!(!works(&trusts(&certificates)), "the old one is gone");
+    // A key that is not the certificate's.
+    let aside = certificates.private_key.with_extension("new");
+    fs::write(&aside, fs::read(&certificates.ca).unwrap()).unwrap();
+    fs::rename(&aside, &certificates.private_key).unwrap();
+    wait_for("the refusal of the broken pair", Duration::from_secs(20), || {
+        stack.envoy.metrics().unwrap().sum("envoy_sds_key_rotation_failed") >= 1.0
+    });
+    assert!(works(&trusts(&renewed)), "the last good pair stays in use");
+    assert_eq!(stack.envoy.pid(), pid);
 }

@@ -8,12 +8,14 @@
     reason = "test code"
 )]
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use lockgate_e2e::metrics::Metrics;
 use lockgate_e2e::{App, AppSpec, Lease, Options, Request, Shared, Stack, Strategy};
 
@@ -28,6 +30,7 @@ fn stack() -> Lease {
             app("exact").limited(50, "1h"),
             app("mixed").limited(30, "1h"),
             app("shipped"),
+            app("replayed"),
         ];
         Stack::start(&Options { apps, ..Options::default() })
     };
@@ -78,7 +81,7 @@ fn two_workers_share_an_exact_limit() {
             "both workers took part: {worker}"
         );
     }
-    let answer = stack.edge.send(&requests[0]).unwrap();
+    let answer = stack.edge.send(&app.harmless("dev", 200).unwrap()).unwrap();
     let wait = answer.retry_after().unwrap();
     assert!((1..=72).contains(&wait), "one request in 72 seconds comes back, not {wait}");
     // Another endpoint of the same pipeline has its own.
@@ -195,4 +198,51 @@ fn a_flood_from_one_address_does_not_limit_another() {
     // One request in 83 ms comes back, so not every one of them is refused.
     let statuses: Vec<u16> = (0..40).map(|_| connection.send(&disguised).unwrap().status).collect();
     assert!(statuses.contains(&429), "{statuses:?}");
+}
+
+#[test]
+fn replays_from_another_address_leave_the_endpoint_to_its_sender() {
+    let stack = stack();
+    let app = app(&stack, "replayed");
+    let (thief, sender) = (Ipv4Addr::new(127, 0, 0, 80), Ipv4Addr::new(127, 0, 0, 81));
+    let old = app.upgraded("dev", "1.0.1").at(Timestamp::now() - SignedDuration::from_hours(120));
+    let old = app.request("dev", &old).unwrap().from(thief);
+    let copied = app.harmless("dev", 0).unwrap();
+    assert_eq!(stack.edge.send(&copied.clone().from(sender)).unwrap().status, 202);
+    let over = AtomicBool::new(false);
+    let (edge, old, copied) = (&stack.edge, &old, &copied.from(thief));
+    let statuses = Mutex::new(BTreeMap::<u16, usize>::new());
+    thread::scope(|scope| {
+        for replayed in [old, copied, old, copied] {
+            let (over, statuses) = (&over, &statuses);
+            scope.spawn(move || {
+                let mut connection = edge.connect(thief).unwrap();
+                while !over.load(Ordering::SeqCst) {
+                    let Ok(answer) = connection.send(replayed) else {
+                        connection = edge.connect(thief).unwrap();
+                        continue;
+                    };
+                    *statuses.lock().unwrap().entry(answer.status).or_default() += 1;
+                }
+            });
+        }
+        // The flood has used up its source's budget.
+        while statuses.lock().unwrap().get(&429).is_none_or(|count| *count < 50) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        // All that the endpoint allows at once, but for the first event, is its sender's.
+        let genuine: Vec<u16> = (1..20)
+            .map(|number| {
+                let request = app.harmless("dev", number).unwrap().from(sender);
+                edge.send(&request).unwrap().status
+            })
+            .collect();
+        over.store(true, Ordering::SeqCst);
+        assert_eq!(genuine, [202; 19]);
+    });
+    let statuses = statuses.into_inner().unwrap();
+    assert!(
+        statuses.keys().all(|status| matches!(status, 202 | 401 | 429)) && statuses[&401] > 0,
+        "{statuses:?}"
+    );
 }

@@ -282,7 +282,7 @@ fn another_route_of_the_listener_does_not_enter_the_filter() {
     };
     assert_eq!(
         counted(&stack),
-        10,
+        11,
         "{:?}",
         stack.envoy.metrics().unwrap().names().collect::<Vec<_>>()
     );
@@ -292,7 +292,17 @@ fn another_route_of_the_listener_does_not_enter_the_filter() {
             assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
         }
     }
-    assert_both(&stack, &Request::new("GET", "/elsewhere"), 404);
+    // A wrong prefix: the sender learns what is expected, the module is not asked.
+    for request in [Request::new("GET", "/elsewhere"), Request::post("/promotions/a/b/c").json()] {
+        for answer in both(&stack, &request) {
+            assert_eq!(answer.status, 404);
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+            let problem = answer.json().unwrap();
+            assert_eq!(problem["reason"], "NoRoute");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("/promotion/namespace/pipeline/environment"), "{detail}");
+        }
+    }
 }
 
 #[test]

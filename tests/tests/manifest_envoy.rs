@@ -8,7 +8,6 @@
     reason = "test code"
 )]
 
-use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ fn bootstrap(folder: &std::path::Path) -> Bootstrap {
     Bootstrap {
         edge,
         admin_port,
-        certificates: Certificates::create(folder).unwrap(),
+        certificates: Certificates::create(&folder.join("tls")).unwrap(),
         filter: artifacts::filter().unwrap(),
         gate_socket: folder.join("gate.sock"),
         wait: Duration::from_secs(5),
@@ -37,8 +36,7 @@ fn parsed() -> Value {
 #[test]
 fn envoy_accepts_the_bootstrap_without_a_warning() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("envoy.yaml");
-    fs::write(&file, bootstrap(folder.path()).render().unwrap()).unwrap();
+    let file = bootstrap(folder.path()).write(folder.path()).unwrap();
     let output = Command::new(artifacts::envoy().unwrap())
         .args(["--mode", "validate", "--log-level", "warning", "-c"])
         .arg(&file)
@@ -79,4 +77,32 @@ fn nothing_but_the_filter_can_answer_a_promotion() {
     assert_eq!(plugin["allow_on_headers_stop_iteration"], true);
     assert_eq!(plugin["failure_policy"], "FAIL_RELOAD");
     assert_eq!(bootstrap["admin"]["address"]["socket_address"]["address"], "127.0.0.1");
+}
+
+#[test]
+fn what_one_client_can_hold_has_a_bound() {
+    let bootstrap = parsed();
+    let listener = &bootstrap["static_resources"]["listeners"][0];
+    let name = format!(
+        "envoy.resource_limits.listener.{}.connection_limit",
+        listener["name"].as_str().unwrap()
+    );
+    let of_listener = bootstrap["layered_runtime"]["layers"][0]["static_layer"][name].as_u64();
+    let overload = &bootstrap["overload_manager"];
+    let of_process =
+        overload["resource_monitors"][0]["typed_config"]["max_active_downstream_connections"]
+            .as_u64();
+    assert!(of_listener.unwrap() < of_process.unwrap(), "room for other listeners");
+    let actions: Vec<&str> = overload["actions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|action| action["name"].as_str()?.strip_prefix("envoy.overload_actions."))
+        .collect();
+    for needed in ["reset_high_memory_stream", "stop_accepting_requests"] {
+        assert!(actions.contains(&needed), "{actions:?}");
+    }
+    let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+    assert_eq!(manager["common_http_protocol_options"]["idle_timeout"], "10s");
+    assert_eq!(listener["filter_chains"][0]["transport_socket_connect_timeout"], "3s");
 }
