@@ -5,8 +5,11 @@
 //! What went wrong is kept in a [`Fault`] beside the transport, because gix reports most failures
 //! as text.
 
+mod answer;
 mod http;
+mod identity;
 mod process;
+mod watch;
 
 use std::any::Any;
 use std::borrow::Cow;

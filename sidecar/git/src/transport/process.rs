@@ -11,19 +11,19 @@ use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use base64::Engine as _;
 use gix::bstr::BStr;
 use gix::protocol::transport::client::blocking_io::{RequestWriter, SetServiceResponse, Transport};
 use gix::protocol::transport::client::git::{ConnectMode, blocking_io::Connection};
 use gix::protocol::transport::client::{Error, MessageKind, TransportWithoutIO, WriteMode};
 use gix::protocol::transport::{Protocol, Service};
 
-use super::{CONNECT, Fault, LONGEST_EXCHANGE, SILENCE};
+use super::identity::unusable_key;
+use super::watch::{Input, Pending, watch};
+use super::{CONNECT, Fault};
 use crate::error::GitError;
 use crate::remote::{Credentials, Remote};
 use crate::words;
@@ -257,69 +257,6 @@ fn collect(mut stderr: impl Read + Send + 'static) -> Arc<Mutex<Said>> {
     said
 }
 
-/// Since when we have been waiting for the process; `None` while we do not.
-#[derive(Clone, Default)]
-struct Pending(Arc<Mutex<Option<Instant>>>);
-
-/// Ends the waiting when it is dropped.
-struct Waiting<'p>(&'p Pending);
-
-impl Pending {
-    fn begin(&self) -> Waiting<'_> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        Waiting(self)
-    }
-
-    fn since(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-/// The process's input, watched like its output.
-struct Input {
-    stdin: ChildStdin,
-    pending: Pending,
-}
-
-impl Write for Input {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let _waiting = self.pending.begin();
-        self.stdin.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.stdin.flush()
-    }
-}
-
-/// Kills a process that has been silent for too long, or that takes too long in all; ends when the
-/// returned sender is dropped. What we do ourselves between two reads does not count: a large clone
-/// takes as long as its bytes keep coming.
-fn watch(child: &Arc<Mutex<Child>>, fault: Fault, pending: Pending) -> Sender<()> {
-    let (alive, ended) = channel::<()>();
-    let child = Arc::downgrade(child);
-    std::thread::spawn(move || {
-        let started = Instant::now();
-        while ended.recv_timeout(SILENCE / 4) == Err(RecvTimeoutError::Timeout) {
-            let silent = pending.since().is_some_and(|since| since.elapsed() >= SILENCE);
-            if silent || started.elapsed() >= LONGEST_EXCHANGE {
-                fault.set(GitError::TimedOut);
-                if let Some(child) = child.upgrade() {
-                    drop(child.lock().unwrap_or_else(PoisonError::into_inner).kill());
-                }
-                return;
-            }
-        }
-    });
-    alive
-}
-
 fn ssh_command(remote: &Remote, service: Service, secrets: &Path) -> Command {
     let mut command = Command::new(&remote.ssh_program);
     let option = |name: &str, value: &str| format!("-o{name}={value}");
@@ -385,38 +322,6 @@ fn classify(said: &str, answered: bool, repository: &str) -> Option<GitError> {
             detail: "the connection ended without an answer".to_owned(),
         }),
         _ => None,
-    }
-}
-
-/// Why ssh cannot use a key, where that shows: ssh itself says no more than "Permission denied"
-/// when it may not ask for a passphrase. Sources: PROTOCOL.key of OpenSSH; RFC 1421 and 5208.
-fn unusable_key(identity: &[u8]) -> Option<&'static str> {
-    let text = String::from_utf8_lossy(identity);
-    let text = text.trim_start();
-    let encrypted = if text.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----") {
-        let body: String = text.lines().skip(1).take_while(|line| !line.starts_with('-')).collect();
-        let start = body.get(..40).unwrap_or_default();
-        let decoded = base64::engine::general_purpose::STANDARD.decode(start).unwrap_or_default();
-        // A magic, then the cipher's name behind its length.
-        let cipher = decoded.strip_prefix(b"openssh-key-v1\0");
-        cipher.is_some_and(|cipher| !cipher.starts_with(b"\0\0\0\x04none"))
-    } else {
-        text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----")
-            || text.lines().take(3).any(|line| line.starts_with("Proc-Type: 4,ENCRYPTED"))
-    };
-    let is_public =
-        ["ssh-", "ecdsa-", "sk-", "-----BEGIN PUBLIC KEY", "---- BEGIN SSH2 PUBLIC KEY"];
-    if encrypted {
-        Some(
-            "identity is protected by a passphrase, and there is nobody to type it: take it off \
-             with ssh-keygen -p, or make a key of its own for Lockgate",
-        )
-    } else if is_public.iter().any(|start| text.starts_with(start)) {
-        Some("identity holds a public key: it must be the private one")
-    } else if text.starts_with("PuTTY-User-Key-File") {
-        Some("identity is a key of PuTTY: export it as an OpenSSH key")
-    } else {
-        None
     }
 }
 
