@@ -178,6 +178,7 @@ fn every_state_takes_exactly_these_changes() {
         "Running Parked Pending",
         "Running Outdated Pending",
         "Running PipelineDeleted Failed",
+        "PullRequestOpen FailedPermanent Failed",
         "PullRequestOpen Followed PullRequestOpen",
         "PullRequestOpen Merged Merged",
         "PullRequestOpen Closed Closed",

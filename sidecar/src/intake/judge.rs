@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lockgate_core::decide::{Action, Decision, Plan, Refusal};
 use lockgate_core::event::Event;
 use lockgate_core::pipeline::{Pipeline, StrategyKind};
-use lockgate_core::promotion::{Change, EventSummary, Intent, Promotion, PromotionId};
+use lockgate_core::promotion::{Change, EventSummary, Intent, Promotion, PromotionId, State};
 use lockgate_core::retry::later;
 use lockgate_edge::Charge;
 use lockgate_edge::endpoint::Endpoint;
@@ -243,7 +243,9 @@ impl Case {
         };
         match action {
             Action::Start { supersedes, waiting } => {
-                let promotion = Arc::new(Promotion::new(id, intent, waiting, self.now));
+                let first_here = is_first(excerpt, &intent);
+                let promotion = Promotion::new(id, intent, waiting, self.now);
+                let promotion = Arc::new(Promotion { first_here, ..promotion });
                 if let Some((before, after)) =
                     supersedes.and_then(|older| change(older, Change::Superseded { by: id }))
                 {
@@ -353,6 +355,28 @@ impl Verdict {
         for (promotion, outcome) in &self.events {
             let strategy = promotion.strategy.map_or("none", StrategyKind::as_str);
             metrics.promotion_outcome(&promotion.pipeline, &promotion.to, strategy, *outcome);
+        }
+    }
+}
+
+/// Whether nothing was ever brought to the destination: there was no promotion, or only such as were
+/// the first themselves and came to nothing.
+fn is_first(excerpt: &Excerpt, intent: &Intent) -> bool {
+    let past = excerpt.history.promotions.iter().find(|past| past.target == intent.target);
+    let Some(past) = past else { return false };
+    match past.latest.as_ref().map(|latest| excerpt.promotion(latest.id)) {
+        None => !past.ever_promoted,
+        Some(None) => false,
+        Some(Some(latest)) => {
+            latest.first_here
+                && matches!(
+                    latest.state,
+                    State::WaitingApproval
+                        | State::Pending { .. }
+                        | State::Running { .. }
+                        | State::Failed { .. }
+                        | State::Rejected
+                )
         }
     }
 }

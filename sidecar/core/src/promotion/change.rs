@@ -25,7 +25,8 @@ pub enum Change {
         /// What the peer asked for. At most an hour of it counts.
         retry_after: Option<Duration>,
     },
-    /// The attempt failed for good: Running or Pending → Failed.
+    /// The attempt failed for good, or the pull request is gone: Running, Pending or
+    /// `PullRequestOpen` → Failed.
     FailedPermanent {
         /// What went wrong.
         failure: Failure,

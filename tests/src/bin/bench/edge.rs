@@ -266,7 +266,7 @@ fn limited_request(world: &World, edge: SocketAddr, body: &[u8]) -> Result<Vec<u
 }
 
 /// This program as the server of [`server`].
-fn start_reference(folder: &Path) -> Result<Process> {
+pub fn start_reference(folder: &Path) -> Result<Process> {
     let mut command = Command::new(env::current_exe()?);
     command.arg("--serve").arg(folder).stdin(Stdio::null());
     let process = Process::start("reference", command, &folder.join("reference.log"))?;

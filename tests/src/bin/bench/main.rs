@@ -10,8 +10,10 @@
 //! figures do not. Nothing here is a test: a row that is over its bound is printed as such, and the
 //! program still ends well.
 
+mod accept;
 mod client;
 mod edge;
+mod floor;
 mod footprint;
 mod forge;
 mod mirror;
@@ -33,8 +35,9 @@ use table::Report;
 
 type Section = (&'static str, fn(&mut Report) -> Result<()>);
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     ("edge", edge::run),
+    ("accept", accept::run),
     ("footprint", footprint::run),
     ("push", push::run),
     ("mirror", mirror::run),

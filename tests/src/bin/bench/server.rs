@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::floor::Floor;
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -34,6 +35,10 @@ use tokio::net::{TcpListener, UnixListener};
 
 /// The socket of the server that verifies and commits.
 pub const COMMIT_SOCKET: &str = "commit.sock";
+/// The socket of the server that verifies and commits one row.
+pub const FLOOR_SOCKET: &str = "floor.sock";
+/// Holds the key that it verifies with; without it there is no such server.
+pub const FLOOR_KEY: &str = "floor.key";
 /// The socket of the server that does nothing.
 pub const BARE_SOCKET: &str = "bare.sock";
 /// Holds the TCP port of the server that does nothing.
@@ -48,6 +53,10 @@ async fn run(folder: &Path) -> Result<()> {
     let intake = Arc::new(intake(folder)?);
     let commit = UnixListener::bind(folder.join(COMMIT_SOCKET))?;
     let bare = UnixListener::bind(folder.join(BARE_SOCKET))?;
+    if let Ok(key) = std::fs::read_to_string(folder.join(FLOOR_KEY)) {
+        let floor = Floor::start(&key, &folder.join("floor.db"))?;
+        tokio::spawn(floor.serve(UnixListener::bind(folder.join(FLOOR_SOCKET))?));
+    }
     let tcp = TcpListener::bind("127.0.0.1:0").await?;
     std::fs::write(folder.join(BARE_PORT), tcp.local_addr()?.port().to_string())?;
     loop {
