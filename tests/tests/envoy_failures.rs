@@ -288,6 +288,22 @@ fn wait_for(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
 }
 
 #[test]
+fn a_broken_document_puts_only_its_own_endpoints_in_doubt() {
+    let (_turn, stack) = stack();
+    let unsigned = stack.app().unwrap().harmless("dev", 1).unwrap().without("x-signature");
+    let status = |path: &str| stack.edge.send(&unsigned.clone().at(path)).unwrap().status;
+    let (broken, other) = ("/promotion/team-a/broken/dev", "/promotion/team-a/elsewhere/dev");
+    assert_eq!((status(broken), status(other)), (401, 401));
+    let document = "apiVersion: pipelines.weave.works/v1alpha1\nkind: Pipeline\n\
+                    metadata: {namespace: team-a, name: broken}\nspec: {}\n";
+    stack.pipelines.write("broken.yaml", document).unwrap();
+    wait_for("doubt", Duration::from_secs(20), || status(broken) == 503);
+    assert_eq!(status(other), 401);
+    fs::remove_file(stack.pipelines.path().join("broken.yaml")).unwrap();
+    wait_for("certainty", Duration::from_secs(20), || status(broken) == 401);
+}
+
+#[test]
 fn a_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not() {
     let stack = Stack::start(&Options::default()).unwrap();
     let (certificates, pid) = (stack.certificates.clone(), stack.envoy.pid());

@@ -5,8 +5,8 @@
 //! its arguments: the time comes in as `now`. There is no clock, no file, no logger, no async and
 //! no global state.
 //!
-//! The judgement of one request is an [`Exchange`]: headers, body and end go in, [`Step`]s come out.
-//! What a worker of the proxy keeps between requests is a [`Worker`].
+//! The judgement of one request is an [`Exchange`]: headers, body and end go in, [`Step`]s come
+//! out. What a worker of the proxy keeps between requests is a [`Worker`].
 //!
 //! ```text
 //!  headers ─ method, path ─ signature ─ type, encoding ─ declared length ─ pre-auth limit

@@ -1,12 +1,12 @@
 //! How a worker keeps its table: a question at a time, the sidecar answers when there is something
 //! to say.
 //!
-//! A version is a hash of what a worker judges by, so every replica of the sidecar that judges alike
-//! answers alike. A full table may come in pages; it is staged and replaces the old one after its
-//! last page, so that no request ever meets half a table. Unchanged records are shared with the old
-//! table: a new table does not double the memory. A lost call is asked again after a pause, from the
-//! tick: never from the callback that says it was lost, which would spin while nobody listens. Times
-//! are the host's and may step back.
+//! A version is a hash of what a worker judges by, so every replica of the sidecar that judges
+//! alike answers alike. A full table may come in pages; it is staged and replaces the old one after
+//! its last page, so that no request ever meets half a table. Unchanged records are shared with the
+//! old table: a new table does not double the memory. A lost call is asked again after a pause,
+//! from the tick: never from the callback that says it was lost, which would spin while nobody
+//! listens. Times are the host's and may step back.
 
 use core::time::Duration;
 use std::sync::Arc;

@@ -174,3 +174,35 @@ async fn a_change_that_touches_no_endpoint_is_no_news() {
         tokio::time::timeout(Duration::from_millis(300), sync(&mut client, version, "")).await;
     assert!(answer.is_err(), "{answer:?}");
 }
+
+/// A folder with these documents in one file.
+fn folder(documents: &[String]) -> (TempDir, Catalog) {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("all.yaml"), documents.join("---\n")).unwrap();
+    let (catalog, _watcher) = Catalog::open(dir.path()).unwrap();
+    (dir, catalog)
+}
+
+fn broken(number: usize) -> String {
+    let head = "apiVersion: pipelines.weave.works/v1alpha1\nkind: Pipeline\n";
+    format!("{head}metadata: {{namespace: team, name: broken-{number:03}}}\nspec: {{}}\n")
+}
+
+#[tokio::test]
+async fn documents_that_cannot_be_read_are_told_by_name() {
+    let (_dir, catalog) = folder(&[broken(1), broken(2)]);
+    let gate = start_with(EdgeSettings::default(), catalog).await;
+    let certainty = sync(&mut gate.client().await, 0, "").await.certainty;
+    let names: Vec<String> = certainty.unreadable.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["team/broken-001", "team/broken-002"]);
+    assert!(certainty.complete);
+}
+
+#[tokio::test]
+async fn more_broken_documents_than_one_answer_tells_leave_nothing_certain() {
+    let documents: Vec<String> = (0..101).map(broken).collect();
+    let (_dir, catalog) = folder(&documents);
+    let gate = start_with(EdgeSettings::default(), catalog).await;
+    let certainty = sync(&mut gate.client().await, 0, "").await.certainty;
+    assert_eq!((certainty.complete, certainty.unreadable.len()), (false, 0));
+}

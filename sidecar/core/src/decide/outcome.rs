@@ -30,12 +30,6 @@ pub enum Refusal {
         /// The event's time.
         time: Timestamp,
     },
-    /// The same body under the same key came to another endpoint before: 401.
-    #[error(
-        "event was sent to another endpoint before: give each endpoint a key of its own, unless \
-         somebody replays what was overheard"
-    )]
-    Replayed,
     /// The pipeline has no such environment: 422.
     #[error("app {pipeline} has no environment {environment} defined")]
     UnknownEnvironment {
@@ -70,7 +64,7 @@ impl Refusal {
     pub fn status(&self) -> u16 {
         match self {
             Self::BadEvent(_) => 400,
-            Self::TooOld { .. } | Self::FromTheFuture { .. } | Self::Replayed => 401,
+            Self::TooOld { .. } | Self::FromTheFuture { .. } => 401,
             Self::UnknownEnvironment { .. }
             | Self::NotThePipelinesObject
             | Self::BadRevision(_)
@@ -86,7 +80,6 @@ impl Refusal {
             Self::BadEvent(error) => error.reason(),
             Self::TooOld { .. } => "TooOld",
             Self::FromTheFuture { .. } => "FromTheFuture",
-            Self::Replayed => "Replayed",
             Self::UnknownEnvironment { .. } => "UnknownEnvironment",
             Self::NotThePipelinesObject => "InvolvedObject",
             Self::BadRevision(error) => error.reason(),
