@@ -271,6 +271,7 @@ impl Forge for Azure {
                 }
                 now
             }
+            Err(error) if !on => return self.off(pull.number, Err(error)).await,
             outcome => outcome?,
         };
         // "… or to silently ignore the update."

@@ -55,6 +55,14 @@ pub(crate) trait Explain: Sync {
         }
     }
 
+    /// What came of switching something off: what was deleted has nothing left to switch off.
+    async fn off(&self, number: u64, outcome: Result<(), ForgeError>) -> Result<(), ForgeError> {
+        match self.of_one(number, outcome).await {
+            Err(ForgeError { fault: ForgeFault::Gone(_), .. }) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     /// What came of an operation on one pull request, which was there when its number was noted.
     async fn of_one<T: Send>(
         &self,

@@ -113,7 +113,13 @@ impl Forge for GitHub {
         }
         let fault = match self.0.meaning(&answer) {
             Some(Meaning::Unseen) => unseen(new, &says::refusal(&answer.body)),
-            _ => self.0.fault(CREATE, &answer),
+            _ => match self.0.fault(CREATE, &answer) {
+                // GitHub names the field alone. A default branch may have been renamed.
+                ForgeFault::Invalid(words) if words.contains("base: invalid") => {
+                    ForgeFault::Invalid(format!("{words} (no branch {:?})", new.base))
+                }
+                fault => fault,
+            },
         };
         self.of_all(Err(self.0.error(CREATE, fault))).await
     }

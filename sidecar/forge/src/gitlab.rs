@@ -126,9 +126,14 @@ impl GitLab {
         url.query_pairs_mut().append_pair("per_page", PAGE).append_pair("page", &page.to_string());
         let answer = self.send(operation, self.rest.request(Method::GET, url)).await;
         let answer = self.of_all(answer).await?;
-        let next =
-            answer.headers.get("x-next-page").and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok((self.rest.list(operation, answer.body)?, next.filter(|next| *next > page)))
+        let next = answer.headers.get("x-next-page").map(|value| value.to_str().map(str::to_owned));
+        let list: Vec<T> = self.rest.list(operation, answer.body)?;
+        let next = match next {
+            Some(next) => next.ok().and_then(|next| next.parse().ok()),
+            // A proxy has dropped it: a full page may not be the last.
+            None => (list.len() >= MOST).then_some(page + 1),
+        };
+        Ok((list, next.filter(|next| *next > page)))
     }
 
     /// The first merge request of this very project, in the order that `query` asks for.
@@ -367,3 +372,4 @@ fn of_commit(error: ForgeError, commit: &str) -> ForgeError {
 const RIGHT: &str = "scope `api` with the role Developer";
 /// The most that GitLab gives at once.
 const PAGE: &str = "100";
+const MOST: usize = 100;

@@ -71,8 +71,9 @@ pub trait Forge: Send + Sync {
     async fn request_reviewers(&self, number: u64, reviewers: &[String]) -> Result<(), ForgeError>;
 
     /// Lets the forge merge it by itself as soon as its rules allow, or no longer. `method` applies
-    /// to switching on; `None` leaves it to the forge. Switching off what is off, merged or closed
-    /// is done. [`ForgeFault::NotYet`] where switching on now would merge what no check has seen.
+    /// to switching on; `None` leaves it to the forge. Switching off what is off, merged, closed
+    /// or deleted is done. [`ForgeFault::NotYet`] where switching on now would merge what no check
+    /// has seen.
     async fn set_auto_merge(
         &self,
         pull: &PullRequest,

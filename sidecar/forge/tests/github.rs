@@ -239,7 +239,10 @@ async fn a_branch_that_github_does_not_take_is_named() {
     let mut wanted = new(HEAD);
     "gone".clone_into(&mut wanted.base);
     let error = setting.forge.create(&wanted).await.unwrap_err();
-    assert_eq!(error.to_string(), "create on 127.0.0.1/org/repo: refused: base: invalid");
+    assert_eq!(
+        error.to_string(),
+        "create on 127.0.0.1/org/repo: refused: base: invalid (no branch \"gone\")"
+    );
     setting.hold_to_contract();
 }
 

@@ -227,4 +227,27 @@ mod tests {
             assert_eq!(is_guid(text), expected, "{text}");
         }
     }
+
+    #[test]
+    fn fields_may_be_null_and_a_word_that_is_not_known_ends_nothing() {
+        for (status, merge, expected, mergeability) in [
+            ("active", "succeeded", PullRequestState::Open, Mergeability::Clean),
+            ("active", "rejectedByPolicy", PullRequestState::Open, Mergeability::Clean),
+            ("active", "conflicts", PullRequestState::Open, Mergeability::Conflicting),
+            ("active", "queued", PullRequestState::Open, Mergeability::Unknown),
+            ("of a later release", "new", PullRequestState::Open, Mergeability::Unknown),
+            ("abandoned", "conflicts", PullRequestState::Closed, Mergeability::Unknown),
+        ] {
+            let shown = serde_json::json!({"pullRequestId": 1, "status": status, "title": null,
+                "mergeStatus": merge, "sourceRefName": "refs/heads/h", "targetRefName": "refs/heads/b",
+                "labels": null, "description": null, "createdBy": null, "autoCompleteSetBy": null});
+            let pull: Pull = serde_json::from_value(shown).unwrap();
+            let shown = pull.shown(String::new());
+            assert_eq!(
+                (shown.state, shown.mergeability),
+                (expected, mergeability),
+                "{status} {merge}"
+            );
+        }
+    }
 }

@@ -47,7 +47,7 @@ impl Bitbucket {
             // cannot be on.
             (200..=299 | 409, _) | (404, "") => Ok(()),
             (_, "AutoMergeNotRequestedException") => Ok(()),
-            _ => self.of_one(number, Err(self.refusal("auto_merge", &answer))).await,
+            _ => self.off(number, Err(self.refusal("auto_merge", &answer))).await,
         }
     }
 

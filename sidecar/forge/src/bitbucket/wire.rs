@@ -282,4 +282,39 @@ mod tests {
             assert_eq!(Check::from(build).state, expected, "{state}");
         }
     }
+
+    #[test]
+    fn fields_may_be_null_and_a_word_that_is_not_known_ends_nothing() {
+        let side =
+            json!({"id": "refs/heads/b", "repository": {"slug": "s", "project": {"key": "K"}}});
+        for (state, properties, expected, mergeability) in [
+            ("OPEN", json!(null), PullRequestState::Open, Mergeability::Unknown),
+            ("NEW", json!({}), PullRequestState::Open, Mergeability::Unknown),
+            ("DECLINED", json!(null), PullRequestState::Closed, Mergeability::Unknown),
+            (
+                "OPEN",
+                json!({"mergeResult": {"outcome": "CONFLICTED", "current": true}}),
+                PullRequestState::Open,
+                Mergeability::Conflicting,
+            ),
+            (
+                "OPEN",
+                json!({"mergeResult": {"outcome": "CONFLICTED", "current": false}}),
+                PullRequestState::Open,
+                Mergeability::Unknown,
+            ),
+            (
+                "OPEN",
+                json!({"mergeResult": {"outcome": "CLEAN"}}),
+                PullRequestState::Open,
+                Mergeability::Clean,
+            ),
+        ] {
+            let wire = json!({"id": 1, "version": 2, "title": "t", "state": state, "fromRef": side,
+                "toRef": side, "reviewers": null, "links": null, "draft": null,
+                "description": null, "properties": properties});
+            let shown = PullRequest::from(serde_json::from_value::<Wire>(wire).unwrap());
+            assert_eq!((shown.state, shown.mergeability), (expected, mergeability), "{state}");
+        }
+    }
 }

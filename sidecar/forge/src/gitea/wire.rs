@@ -294,4 +294,37 @@ mod tests {
         assert!(!pull("promotion", -1).connects("promotion", "main"));
         assert!(!pull("", 7).connects("promotion", "main"));
     }
+
+    fn shown(more: &Value, at: &str) -> PullRequest {
+        let side = json!({"label": "b", "sha": "c", "repo_id": 1, "repo": null});
+        let mut shown = json!({"number": 1, "html_url": "u", "state": "open", "head": side,
+            "base": side, "updated_at": "2026-01-01T00:00:00Z"});
+        for (name, value) in more.as_object().unwrap() {
+            shown.as_object_mut().unwrap().insert(name.clone(), value.clone());
+        }
+        serde_json::from_value::<Pull>(shown).unwrap().shown(at.parse().ok())
+    }
+
+    #[test]
+    fn fields_may_be_null_and_a_word_that_is_not_known_ends_nothing() {
+        let nulls = json!({"title": null, "body": null, "labels": [null], "merged": null,
+            "mergeable": null, "updated_at": null, "state": null});
+        assert_eq!(shown(&nulls, "").state, PullRequestState::Open);
+        assert_eq!(shown(&json!({"state": "closed"}), "").state, PullRequestState::Closed);
+    }
+
+    #[test]
+    fn not_mergeable_is_a_conflict_once_gitea_has_had_time_to_look() {
+        let (soon, late) = ("2026-01-01T00:00:30Z", "2026-01-01T00:02:00Z");
+        for (more, at, expected) in [
+            (json!({"mergeable": true}), soon, Mergeability::Clean),
+            (json!({"mergeable": false}), soon, Mergeability::Unknown),
+            (json!({"mergeable": false}), late, Mergeability::Conflicting),
+            (json!({"mergeable": false, "title": "WIP: x"}), late, Mergeability::Unknown),
+            (json!({"mergeable": false, "state": "closed"}), late, Mergeability::Unknown),
+            (json!({"mergeable": false}), "", Mergeability::Unknown),
+        ] {
+            assert_eq!(shown(&more, at).mergeability, expected, "{more} {at}");
+        }
+    }
 }

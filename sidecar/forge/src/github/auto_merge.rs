@@ -109,9 +109,14 @@ impl GitHub {
         let Err(errors) = self.0.graphql(AUTO_MERGE, DISABLE, id.clone()).await? else {
             return Ok(());
         };
-        if errors.iter().all(|error| error.kind == "UNPROCESSABLE")
-            && let Seen::Changed { pull: now, .. } = self.look(pull.number, None).await?
-        {
+        let may_be_off =
+            |error: &GraphqlError| matches!(error.kind.as_str(), "UNPROCESSABLE" | "NOT_FOUND");
+        if errors.iter().all(may_be_off) {
+            let now = match self.look(pull.number, None).await {
+                Ok(Seen::Changed { pull, .. }) => pull,
+                Ok(Seen::Unchanged) => return Ok(()),
+                Err(error) => return self.off(pull.number, Err(error)).await,
+            };
             if now.state != PullRequestState::Open {
                 return Ok(());
             }

@@ -26,6 +26,8 @@ pub(crate) const TABLE: &[Line] = &[
         source: "Troubleshooting the REST API" },
     Line { status: &[403], says: "archived so is read-only", means: Meaning::SwitchedOff(ARCHIVED),
         source: "Archiving repositories; atlassian/github-for-jira#2456" },
+    Line { status: &[403], says: "issue is locked", means: Meaning::Invalid,
+        source: "Locking conversations: \"Unable to create comment because issue is locked\"" },
     Line { status: &[403, 451], says: "access blocked", means: Meaning::SwitchedOff(BLOCKED),
         source: "Get a repository: 403 with `block`, 451 for a takedown" },
     Line { status: &[422], says: "a pull request already exists", means: Meaning::Exists,

@@ -197,3 +197,45 @@ pub(super) fn worst_of_each_name(checks: impl IntoIterator<Item = Check>) -> Vec
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use serde_json::json;
+
+    use super::*;
+
+    fn pull(more: &Value) -> PullRequest {
+        let side = json!({"ref": "b", "sha": "c", "repo": null});
+        let mut shown =
+            json!({"number": 1, "html_url": "u", "state": "open", "head": side, "base": side});
+        for (name, value) in more.as_object().unwrap() {
+            shown.as_object_mut().unwrap().insert(name.clone(), value.clone());
+        }
+        serde_json::from_value::<Pull>(shown).unwrap().into()
+    }
+
+    #[test]
+    fn fields_may_be_null_and_a_word_that_is_not_known_ends_nothing() {
+        let nulls = json!({"title": null, "body": null, "labels": null, "node_id": null,
+            "auto_merge": null, "mergeable": null, "merged_at": null, "state": null});
+        assert_eq!(pull(&nulls).state, PullRequestState::Open);
+        assert_eq!(pull(&json!({"state": "of a later release"})).state, PullRequestState::Open);
+        assert_eq!(pull(&json!({"state": "closed"})).state, PullRequestState::Closed);
+    }
+
+    #[test]
+    fn whether_it_conflicts_or_is_behind_is_read_of_open_ones_alone() {
+        for (more, expected) in [
+            (json!({"mergeable": true, "mergeable_state": "clean"}), Mergeability::Clean),
+            (json!({"mergeable": true, "mergeable_state": "blocked"}), Mergeability::Clean),
+            (json!({"mergeable": true, "mergeable_state": "behind"}), Mergeability::Behind),
+            (json!({"mergeable": false, "mergeable_state": "dirty"}), Mergeability::Conflicting),
+            (json!({"mergeable": null, "mergeable_state": "unknown"}), Mergeability::Unknown),
+            (json!({}), Mergeability::Unknown),
+            (json!({"mergeable": false, "state": "closed"}), Mergeability::Unknown),
+        ] {
+            assert_eq!(pull(&more).mergeability, expected, "{more}");
+        }
+    }
+}

@@ -83,7 +83,7 @@ impl GitLab {
                 self.get(OPERATION, number).await?;
                 Err(self.no_right(&answer))
             }
-            _ => self.of_one(number, Err(self.refusal(OPERATION, &answer))).await,
+            _ => self.off(number, Err(self.refusal(OPERATION, &answer))).await,
         }
     }
 

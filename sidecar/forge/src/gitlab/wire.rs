@@ -324,4 +324,42 @@ mod tests {
             );
         }
     }
+
+    fn shown(more: &serde_json::Value) -> PullRequest {
+        let mut wire = json!({"iid": 1, "web_url": "u", "state": "opened", "source_branch": "h",
+            "target_branch": "b", "target_project_id": 1});
+        for (name, value) in more.as_object().unwrap() {
+            wire.as_object_mut().unwrap().insert(name.clone(), value.clone());
+        }
+        serde_json::from_value::<Wire>(wire).unwrap().into()
+    }
+
+    #[test]
+    fn fields_may_be_null_and_a_word_that_is_not_known_ends_nothing() {
+        let nulls = json!({"title": null, "description": null, "labels": null, "reviewers": null,
+            "head_pipeline": null, "detailed_merge_status": null, "sha": null, "state": null});
+        assert_eq!(shown(&nulls).state, PullRequestState::Open);
+        assert_eq!(shown(&json!({"state": "locked"})).state, PullRequestState::Open);
+        assert_eq!(shown(&json!({"state": "closed"})).state, PullRequestState::Closed);
+    }
+
+    #[test]
+    fn whether_it_conflicts_or_is_behind_is_read_from_its_merge_status() {
+        for (more, expected) in [
+            (json!({"detailed_merge_status": "mergeable"}), Mergeability::Clean),
+            (json!({"detailed_merge_status": "not_approved"}), Mergeability::Clean),
+            (json!({"detailed_merge_status": "of a later release"}), Mergeability::Clean),
+            (json!({"detailed_merge_status": "conflict"}), Mergeability::Conflicting),
+            (json!({"has_conflicts": true}), Mergeability::Conflicting),
+            (json!({"detailed_merge_status": "need_rebase"}), Mergeability::Behind),
+            (json!({"detailed_merge_status": "checking"}), Mergeability::Unknown),
+            (json!({}), Mergeability::Unknown),
+            (
+                json!({"detailed_merge_status": "conflict", "state": "closed"}),
+                Mergeability::Unknown,
+            ),
+        ] {
+            assert_eq!(shown(&more).mergeability, expected, "{more}");
+        }
+    }
 }

@@ -58,7 +58,9 @@ pub async fn what_the_forge_has_switched_off_is_told_and_off_twice_is_as_once<W:
     client.forge.set_auto_merge(&again, false, None).await.unwrap();
     client.forge.set_auto_merge(&again, false, None).await.unwrap();
     assert!(!client.forge.auto_merge(&client.look(1).await).await.unwrap());
-    // What has ended merges no more.
+    // What has ended merges no more, nor does what is gone.
     world.merge(1);
+    client.forge.set_auto_merge(&again, false, None).await.unwrap();
+    world.delete(1);
     client.forge.set_auto_merge(&again, false, None).await.unwrap();
 }
