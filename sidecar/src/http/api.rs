@@ -222,22 +222,35 @@ struct DeliveriesQuery {
     pipeline: Option<String>,
     environment: Option<String>,
     limit: Option<usize>,
+    r#continue: Option<String>,
 }
 
-/// How the last deliveries of each endpoint ended, newest first: one page, there is no more.
+/// How the last deliveries of each endpoint ended, newest first. The cursor is the last one's time
+/// and endpoint.
 async fn deliveries(
     State(state): State<Arc<ApiState>>,
     query: Result<Query<DeliveriesQuery>, QueryRejection>,
 ) -> Answer<Page<DeliveryView>> {
     let query = accepted(query)?;
+    let limit = page_size(query.limit)?;
+    let after = match query.r#continue.as_deref() {
+        None | Some("") => None,
+        Some(text) => {
+            let (at, endpoint) = text.split_once('/').ok_or_else(bad_continue)?;
+            Some((at.parse().map_err(|_| bad_continue())?, endpoint.to_owned()))
+        }
+    };
     let filter = DeliveryFilter {
         namespace: query.namespace,
         pipeline: query.pipeline,
         environment: query.environment,
-        limit: Some(page_size(query.limit)?),
+        limit: Some(limit),
+        after,
     };
     let items = state.ledger.deliveries(filter).await.map_err(|error| ledger_problem(&error))?;
-    Ok(Json(Page { items, r#continue: None }))
+    let last = items.last().map(|outcome| format!("{}/{}", outcome.at, outcome.endpoint));
+    let next = last.filter(|_| items.len() == limit);
+    Ok(Json(Page { items, r#continue: next }))
 }
 
 fn accepted<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
@@ -263,7 +276,8 @@ fn bad_continue() -> Refusal {
 }
 
 fn missing(what: &str) -> Refusal {
-    problem(StatusCode::NOT_FOUND, "NotFound", &format!("there is no such {what}"))
+    let detail = format!("there is no such {what}; the list of all has those that are known");
+    problem(StatusCode::NOT_FOUND, "NotFound", &detail)
 }
 
 fn ledger_problem(error: &LedgerError) -> Refusal {

@@ -11,7 +11,7 @@ use lockgate_core::decide::{
 use lockgate_core::promotion::{Promotion, PromotionId, State};
 use lockgate_edge::endpoint::Endpoint;
 
-use super::rows::{ENTRIES, OBJECTS, OUTCOMES, REPORTS, REVISIONS, revision_hash};
+use super::rows::{ENTRIES, Newest, OBJECTS, OUTCOMES, REPORTS, REVISIONS, revision_hash};
 use super::{
     Ask, Cursor, DeliveryFilter, Destination, Digest, Excerpt, KeyId, KeyUse, Ledger, LedgerError,
     Newsroom, Page, PromotionFilter, Recorded, Retention, Standing, Step, Write,
@@ -185,15 +185,15 @@ impl Ledger for MemoryLedger {
                     && is(&filter.pipeline, key.name())
                     && is(&filter.environment, endpoint.environment())
             };
-            let mut found: Vec<DeliveryView> = memory
-                .outcomes
-                .iter()
-                .filter(|(endpoint, _)| of(endpoint))
-                .flat_map(|(_, outcomes)| outcomes.iter().rev().cloned())
-                .collect();
-            found.sort_by_key(|outcome| std::cmp::Reverse(outcome.at));
-            found.truncate(filter.page_size());
-            Ok(found)
+            let mut newest = Newest::new(&filter);
+            for (_, outcomes) in memory.outcomes.iter().filter(|(endpoint, _)| of(endpoint)) {
+                for outcome in outcomes.iter().rev() {
+                    if !newest.offer(outcome.clone()) {
+                        break;
+                    }
+                }
+            }
+            Ok(newest.into_page())
         })
     }
 

@@ -1,16 +1,19 @@
 //! What a ledger keeps beside promotions: deliveries with their first answers, when keys were
 //! used, and places in the event stream.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lockgate_core::promotion::{FailureReason, Promotion, PromotionId, State};
+use lockgate_core::retry::later;
 use lockgate_core::revision::Revision;
 use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use sha2::{Digest as _, Sha256};
 
-use crate::view::Entry;
+use crate::view::{DeliveryView, Entry};
 
 /// Identity of a delivery's body: the first 16 bytes of its SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -208,6 +211,50 @@ pub struct DeliveryFilter {
     pub environment: Option<String>,
     /// At most so many; 1 to 500, 100 where it is missing.
     pub limit: Option<usize>,
+    /// Where the page before ended: time and endpoint of its last outcome.
+    pub after: Option<(Timestamp, String)>,
+}
+
+/// The outcomes of one page: newest first, those of one time by their endpoints. Holds no more than
+/// the page, however many are offered.
+pub(super) struct Newest {
+    limit: usize,
+    after: Option<(Reverse<Timestamp>, String)>,
+    /// The number keeps outcomes apart that are equal in time and endpoint.
+    found: BTreeMap<(Reverse<Timestamp>, String, usize), DeliveryView>,
+    offered: usize,
+}
+
+impl Newest {
+    pub(super) fn new(filter: &DeliveryFilter) -> Self {
+        Self {
+            limit: filter.page_size(),
+            after: filter.after.clone().map(|(at, endpoint)| (Reverse(at), endpoint)),
+            found: BTreeMap::new(),
+            offered: 0,
+        }
+    }
+
+    /// Takes an outcome of an endpoint whose outcomes are offered from the last one on. Returns
+    /// whether an earlier one can still belong to the page.
+    pub(super) fn offer(&mut self, outcome: DeliveryView) -> bool {
+        let at = outcome.at;
+        let place = (Reverse(at), outcome.endpoint.clone());
+        if self.after.as_ref().is_some_and(|after| place <= *after) {
+            return true;
+        }
+        self.offered += 1;
+        self.found.insert((place.0, place.1, self.offered), outcome);
+        if self.found.len() > self.limit {
+            self.found.pop_last();
+        }
+        let oldest = self.found.last_key_value().map(|((Reverse(at), ..), _)| *at);
+        self.found.len() < self.limit || oldest.is_none_or(|oldest| later(at, SETTLED) >= oldest)
+    }
+
+    pub(super) fn into_page(self) -> Vec<DeliveryView> {
+        self.found.into_values().collect()
+    }
 }
 
 impl DeliveryFilter {
@@ -233,16 +280,19 @@ pub struct Retention {
     /// Finished promotions of one destination.
     pub promotions: usize,
     /// The age at which a finished promotion goes, and an object that was not seen for so long.
-    pub age: std::time::Duration,
+    pub age: Duration,
 }
 
 impl Default for Retention {
     /// A hundred promotions, 90 days: `keep` of the configuration.
     fn default() -> Self {
-        Self { promotions: 100, age: std::time::Duration::from_secs(90 * 24 * 60 * 60) }
+        Self { promotions: 100, age: Duration::from_secs(90 * 24 * 60 * 60) }
     }
 }
 
+/// Outcomes of one endpoint are kept in the order of the answers, and a delivery that waits for its
+/// pull request is answered later than one that came after it: by less than this.
+const SETTLED: Duration = Duration::from_secs(10 * 60);
 /// Promotions on a page where no limit is given.
 const PAGE: usize = 100;
 /// Promotions on the largest page.

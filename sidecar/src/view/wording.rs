@@ -56,8 +56,7 @@ pub fn remedy(reason: FailureReason) -> &'static str {
         FailureReason::GaveUp => "mend what the last attempt failed with",
         FailureReason::PipelineDeleted => "create the Pipeline again to go on",
         FailureReason::BehindField => {
-            "if the lower version is meant, retry the promotion; else report the one that stands \
-             there"
+            "if the lower version is meant, report it again; else report the one that stands there"
         }
         FailureReason::IncompleteMarkers => {
             "correct the named files on the base branch, or set promotion.incomplete: allow"

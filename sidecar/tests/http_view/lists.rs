@@ -209,3 +209,30 @@ async fn problems_have_a_list_of_their_own_in_pages() {
     let (_, _, pipelines) = get(&world.api, "/api/v1/pipelines?limit=1").await;
     assert!(pipelines.get("problems").is_none(), "not again on each page of another list");
 }
+
+#[tokio::test]
+async fn deliveries_come_newest_first_filtered_and_in_pages() {
+    let world = world().await;
+    let revisions = |list: &Value| -> Vec<String> {
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["revision"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let (_, _, b) = get(&world.api, "/api/v1/deliveries?pipeline=b&environment=dev").await;
+    assert_eq!((revisions(&b), &b["continue"]), (vec!["1.0.5".to_owned()], &Value::Null));
+    let (_, _, none) = get(&world.api, "/api/v1/deliveries?environment=prod").await;
+    assert!(revisions(&none).is_empty());
+    let (mut seen, mut path) = (Vec::new(), "/api/v1/deliveries?limit=2".to_owned());
+    loop {
+        let (status, _, page) = get(&world.api, &path).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        seen.extend(revisions(&page));
+        let Some(next) = page["continue"].as_str() else { break };
+        path = format!("/api/v1/deliveries?limit=2&continue={next}");
+    }
+    assert_eq!(seen, ["1.0.5", "1.0.4", "1.0.3", "1.0.2", "1.0.1"]);
+    assert_eq!(get(&world.api, "/api/v1/deliveries?continue=x").await.0, StatusCode::BAD_REQUEST);
+}

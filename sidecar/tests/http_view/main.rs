@@ -7,6 +7,7 @@
     reason = "test code"
 )]
 
+mod golden;
 mod lists;
 mod metrics;
 mod probes;
@@ -22,8 +23,9 @@ use jiff::Timestamp;
 use lockgate::{
     http::{self, ApiState},
     ledger::memory::MemoryLedger,
-    ledger::{Ask, Ledger, Writes},
+    ledger::{Ask, Ledger, Write, Writes},
     pipelines::Catalog,
+    view::DeliveryView,
 };
 use lockgate_core::event::Event;
 use lockgate_core::pipeline::Pipeline;
@@ -91,6 +93,7 @@ async fn world() -> World {
         (1..=5).map(|number| promotion(number, if number == 5 { "b" } else { "a" })).collect();
     let ids = promotions.iter().map(|promotion| promotion.id.to_string()).collect();
     for promotion in promotions {
+        report(&ledger, &promotion).await;
         start(&ledger, promotion).await;
     }
     World {
@@ -98,6 +101,29 @@ async fn world() -> World {
         ledger,
         ids,
     }
+}
+
+/// Keeps the outcome of the delivery that led to a promotion.
+async fn report(ledger: &Arc<dyn Ledger>, promotion: &Promotion) {
+    let endpoint = promotion.pipeline.endpoint(&promotion.from).unwrap();
+    let outcome = DeliveryView {
+        at: promotion.created_at,
+        endpoint: endpoint.to_string(),
+        object: "HelmRelease/dev/podinfo".to_owned(),
+        revision: promotion.revision.to_string(),
+        status: 202,
+        reason: "WaitingApproval".to_owned(),
+        promotion: Some(promotion.id.to_string()),
+    };
+    let ask = Ask::promotions(&promotion.pipeline, Vec::new());
+    ledger
+        .decide(ask, move |_| {
+            let mut writes = Writes::now();
+            writes.add(Write::Outcome(endpoint.clone(), outcome.clone()));
+            (writes, ())
+        })
+        .await
+        .unwrap();
 }
 
 async fn start(ledger: &Arc<dyn Ledger>, promotion: Promotion) {

@@ -177,8 +177,20 @@ async fn the_last_outcomes_of_each_endpoint_are_kept_newest_first() {
         assert_eq!((found[0].at, found[49].at), (at(119), at(70)), "{}", home.name);
         let all = DeliveryFilter { limit: Some(500), ..DeliveryFilter::default() };
         assert_eq!(home.ledger.deliveries(all).await.unwrap().len(), 100, "{}", home.name);
-        let few = DeliveryFilter { limit: Some(3), ..DeliveryFilter::default() };
-        assert_eq!(home.ledger.deliveries(few).await.unwrap().len(), 3, "{}", home.name);
+        let mut filter = DeliveryFilter { limit: Some(7), ..DeliveryFilter::default() };
+        let mut seen = Vec::new();
+        loop {
+            let page = home.ledger.deliveries(filter.clone()).await.unwrap();
+            assert!(page.len() <= 7, "{}", home.name);
+            let Some(last) = page.last() else { break };
+            filter.after = Some((last.at, last.endpoint.clone()));
+            seen.extend(page.into_iter().map(|outcome| (outcome.at, outcome.endpoint)));
+        }
+        let expected: Vec<_> = (70..120)
+            .rev()
+            .flat_map(|number| ["team/a/dev", "team/b/dev"].map(|it| (at(number), it.to_owned())))
+            .collect();
+        assert_eq!(seen, expected, "{}", home.name);
     }
 }
 

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 
 use super::schema::state_number;
 use super::unreadable::Unreadable;
-use crate::ledger::rows::OUTCOMES;
+use crate::ledger::rows::{Newest, OUTCOMES};
 use crate::ledger::{Cursor, DeliveryFilter, KeyUse, LedgerError, Page, PromotionFilter};
 use crate::view::{DeliveryView, Entry};
 
@@ -208,19 +208,19 @@ pub(super) fn deliveries(
     let mut query = connection.prepare_cached(
         "SELECT seq, record FROM outcomes WHERE endpoint = ? ORDER BY seq DESC LIMIT ?",
     )?;
-    let mut found: Vec<(i64, DeliveryView)> = Vec::new();
+    let mut newest = Newest::new(filter);
     for endpoint in numbers(connection, "endpoints", conditions)? {
         let mut rows =
             query.query(params![endpoint, i64::try_from(OUTCOMES).unwrap_or(i64::MAX)])?;
         while let Some(row) = rows.next()? {
             let (seq, text): (i64, String) = (row.get(0)?, row.get(1)?);
             let outcome = unreadable.parse("outcomes", format!("{endpoint}/{seq}"), &text);
-            found.extend(outcome.map(|outcome| (seq, outcome)));
+            if outcome.is_some_and(|outcome| !newest.offer(outcome)) {
+                break;
+            }
         }
     }
-    found.sort_by(|(a, one), (b, other)| other.at.cmp(&one.at).then(b.cmp(a)));
-    found.truncate(filter.page_size());
-    Ok(found.into_iter().map(|(_, outcome)| outcome).collect())
+    Ok(newest.into_page())
 }
 
 pub(super) fn keys_used(connection: &Connection) -> Result<Vec<KeyUse>, LedgerError> {
