@@ -23,7 +23,7 @@ pub enum GitError {
     /// The server asks for fewer requests, or is busy.
     #[error("the server refused for now with HTTP status {status}")]
     Busy {
-        /// 429 or 5xx.
+        /// HTTP status, 429 or 5xx.
         status: u16,
         /// `Retry-After` of the answer, in seconds; at most an hour.
         retry_after: Option<u64>,
@@ -83,15 +83,12 @@ pub enum GitError {
     ObjectTooLarge {
         /// Tip of the base branch that was to be fetched.
         tip: CommitId,
-        /// Bytes.
+        /// Largest object that is read, in bytes.
         limit: u64,
     },
     /// What the server said is not git's protocol.
     #[error("the server does not speak git's protocol as expected: {detail}")]
-    Protocol {
-        /// What was unexpected.
-        detail: String,
-    },
+    Protocol { detail: String },
     /// Somebody moved the branch between fetch and push.
     #[error("branch {branch} moved while its commit was prepared")]
     PushRace {
@@ -124,7 +121,6 @@ pub enum GitError {
         path: String,
         /// Line, from 1.
         line: usize,
-        /// Why.
         reason: String,
     },
     /// The commit could not be signed.
@@ -139,7 +135,7 @@ pub enum GitError {
         /// What could not be read.
         detail: String,
     },
-    /// The disk refused.
+    /// The operating system refused a read or write in the mirror's folder.
     #[error("the local mirror cannot be used: {detail}")]
     Storage {
         /// What the operating system said.
@@ -148,7 +144,6 @@ pub enum GitError {
     /// A program that git over ssh, local repositories or signing need is missing.
     #[error("the program {program} cannot be started: {detail}")]
     ProgramMissing {
-        /// Its name.
         program: String,
         /// What the operating system said.
         detail: String,

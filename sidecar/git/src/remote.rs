@@ -10,15 +10,13 @@ use lockgate_core::address::RemoteUrl;
 /// A remote repository and the means to reach it, as one promotion's Secret gives them.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    /// Where it is.
     pub url: RemoteUrl,
-    /// Who we are.
     pub credentials: Credentials,
     /// Certificates (PEM) to trust besides the system's.
     pub ca: Option<Vec<u8>>,
     /// An HTTP proxy. None: what the process environment says.
     pub proxy: Option<Sensitive>,
-    /// The ssh program.
+    /// The program that speaks ssh; `ssh` from the path unless a test says otherwise.
     pub ssh_program: PathBuf,
 }
 
@@ -29,12 +27,7 @@ pub enum Credentials {
     #[default]
     None,
     /// A user name and a password (HTTP basic).
-    Basic {
-        /// User name.
-        username: String,
-        /// Password or token.
-        password: Sensitive,
-    },
+    Basic { username: String, password: Sensitive },
     /// A token without a user name. Sent as HTTP basic with the user name that the host expects:
     /// `oauth2` where the host has `gitlab` in its name, else `x-access-token` (GitHub requires it;
     /// Gitea and Azure DevOps take any). Where the path has `/scm/`, as Bitbucket Data Center's

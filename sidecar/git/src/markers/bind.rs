@@ -41,7 +41,6 @@ pub struct Found {
 pub struct PassedOver {
     /// Line of the marker, or of the error in a file that is not YAML; from 1.
     pub line: usize,
-    /// Why.
     pub reason: String,
 }
 

@@ -11,7 +11,7 @@ use super::{KEYS, Marker};
 pub struct Wanted(HashMap<String, Vec<Marker>>);
 
 impl Wanted {
-    /// Looks for these.
+    /// A marker that is there twice is looked for once.
     #[must_use]
     pub fn new(markers: &[Marker]) -> Self {
         let mut wanted: HashMap<String, Vec<Marker>> = HashMap::new();

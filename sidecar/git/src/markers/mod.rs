@@ -47,7 +47,6 @@ pub enum Marker {
     Promotion(String),
     /// `{"$imagepolicy": "group:app[:tag|:name]"}`.
     ImagePolicy {
-        /// Group of applications.
         group: String,
         /// Application, the last part of the image's name.
         app: String,

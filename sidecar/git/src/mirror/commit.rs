@@ -17,13 +17,12 @@ use crate::signing::SigningKey;
 pub struct CommitMeta {
     /// The whole message: subject, body, trailers.
     pub message: String,
-    /// Author and committer.
+    /// Of author and committer. Characters that would end the line or the name are left out.
     pub author_name: String,
-    /// Author and committer.
     pub author_email: String,
     /// Seconds since 1970, UTC. The same inputs make the same commit.
     pub time: i64,
-    /// Signs the commit.
+    /// `None`: the commit is not signed.
     pub signing_key: Option<SigningKey>,
 }
 
@@ -42,7 +41,6 @@ pub enum CommitOutcome {
 /// A commit that is made and not pushed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// Its id.
     pub id: CommitId,
     /// What it changes, ordered by path and line.
     pub files: Vec<FileChange>,
@@ -50,7 +48,7 @@ pub struct Commit {
     pub incomplete: Vec<Skipped>,
 }
 
-/// One changed scalar.
+/// A scalar that a commit changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileChange {
     /// Path in the repository.

@@ -35,8 +35,8 @@ pub(super) fn fetch(
             .flatten()
             .ok_or_else(|| GitError::BaseBranchNotFound { branch: base.to_owned() })?;
         let branches = Branches { base, heads: tips.collect() };
-        // Up to here nothing of the mirror was used. Without an account of our own of what failed,
-        // it is suspect now.
+        // The mirror is written to from here on. A failure that no connection explains is taken for
+        // damage in it.
         let received = fetch.receive(Discard, &AtomicBool::new(false));
         received.map_err(|error| {
             if is_limit(&error) {

@@ -59,7 +59,6 @@ pub struct Skipped {
     pub path: String,
     /// Line, from 1; None for a whole file.
     pub line: Option<usize>,
-    /// Why.
     pub reason: String,
 }
 
@@ -68,7 +67,6 @@ pub struct Skipped {
 pub struct Overlooked {
     /// Symbolic links. What they lead to is found by its own name.
     pub links: usize,
-    /// Submodules.
     pub submodules: usize,
     /// Files too large to be searched for a marker.
     pub huge: usize,

@@ -37,7 +37,6 @@ use object::NewObject;
 /// What the branches of the remote point at, as of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tips {
-    /// The base branch.
     pub base: CommitId,
     /// The other branch, if it was asked for and exists.
     pub head: Option<CommitId>,
@@ -46,7 +45,6 @@ pub struct Tips {
 /// What the base branch and several others point at, as of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branches {
-    /// The base branch.
     pub base: CommitId,
     /// The others, in the order they were asked for; None for one that does not exist.
     pub heads: Vec<Option<CommitId>>,
@@ -55,9 +53,7 @@ pub struct Branches {
 /// A commit that a branch has and its base does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ahead {
-    /// Its id.
     pub id: CommitId,
-    /// Its whole message.
     pub message: String,
 }
 

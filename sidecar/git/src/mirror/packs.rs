@@ -210,7 +210,7 @@ impl Source {
 struct Place {
     offset: u64,
     checksum: u32,
-    /// Deltas below it.
+    /// Deltas between the object and one that is stored in full.
     depth: u32,
 }
 

@@ -54,7 +54,7 @@ impl Fault {
     }
 }
 
-/// A connection to a repository that nobody has spoken on yet.
+/// A connection to a repository on which no byte was sent yet.
 pub(crate) struct Connection {
     pub transport: Box<dyn Transport + Send>,
     pub fault: Fault,
