@@ -69,7 +69,9 @@ impl Demo {
         };
         let pipeline = sample("pipeline.yaml")?
             .replace("https://git.example.org/platform/deployments.git", "${REPOSITORY}");
-        let secrets = sample("secrets.yaml")?;
+        // Lockgate refuses the published values, so the demo has others.
+        let secrets =
+            sample("secrets.yaml")?.replace("example-only", "demo").replace("change-me", "key");
         let (dev_key, staging_key) =
             (key_of(&secrets, "podinfo-dev-key")?, key_of(&secrets, "podinfo-staging-key")?);
         let stack = Stack::start(&Options {
@@ -99,8 +101,8 @@ impl Demo {
         self.ignores_what_is_no_success()?;
         let upgraded = self.promotes_a_genuine_event()?;
         self.changes_nothing_the_second_time(&upgraded)?;
-        let installed = self.commits_to_the_base_branch()?;
-        self.limits_a_flood(&installed, &upgraded)
+        self.commits_to_the_base_branch()?;
+        self.limits_a_flood(&upgraded)
     }
 
     fn refuses_a_wrong_signature(&self) -> Result<()> {
@@ -152,7 +154,7 @@ impl Demo {
         Ok(())
     }
 
-    fn commits_to_the_base_branch(&self) -> Result<Request> {
+    fn commits_to_the_base_branch(&self) -> Result<()> {
         heading(
             "A success in dev, as Flux before 2.5 reports it, becomes a commit on main for staging",
         );
@@ -161,19 +163,29 @@ impl Demo {
         let answer = self.exchange(&request)?;
         expect(&answer, 202)?;
         self.wait_until_done(&answer)?;
-        self.print_commit("main")?;
-        Ok(request)
+        self.print_commit("main")
     }
 
-    fn limits_a_flood(&self, installed: &Request, upgraded: &Request) -> Result<()> {
+    fn limits_a_flood(&self, upgraded: &Request) -> Result<()> {
         heading(&format!(
-            "A flood is limited: the last event {FLOOD} times more, and each environment has its own limit"
+            "A flood is limited: {FLOOD} rollbacks in dev, and each environment has its own limit"
         ));
-        let mut connection = self.stack.edge.connect(installed.source)?;
-        let answers = (0..FLOOD).map(|_| connection.send(installed)).collect::<Result<Vec<_>>>()?;
+        // Different events: the same one again and again would cost its address, not the endpoint.
+        let rollback = |number: usize| -> Result<Request> {
+            let mut event = Event::example(Example::HelmInstalledPrefixed)?
+                .because("RollbackSucceeded", "info")
+                .at(Timestamp::now());
+            event.message = format!("Helm rollback number {number}");
+            Ok(post(DEV, &self.dev_key, &event.to_body()?))
+        };
+        let first = rollback(0)?;
+        let mut connection = self.stack.edge.connect(first.source)?;
+        let answers = (0..FLOOD)
+            .map(|number| connection.send(&rollback(number)?))
+            .collect::<Result<Vec<_>>>()?;
         let limited: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 429).collect();
         let accepted = answers.iter().filter(|answer| answer.status == 202).count();
-        println!("\n  > POST {} ({FLOOD} times)", installed.path);
+        println!("\n  > POST {} ({FLOOD} times)", first.path);
         println!("  < 202 {accepted} times, 429 {} times", limited.len());
         let last = limited.last().context("no request was limited")?;
         print_answer(last);

@@ -52,6 +52,7 @@ struct Samples {
 pub fn run(report: &mut Report) -> Result<()> {
     let plan = Plan {
         apps: vec![AppSpec::new("limited", Strategy::Notification).limited(1, "1h")],
+        settings: LIFTED,
         ..Plan::notifying(0)
     };
     let world = World::start(&plan)?;
@@ -75,7 +76,7 @@ pub fn run(report: &mut Report) -> Result<()> {
 
     let body = world::kilobyte(0)?;
     let wrong = world::signed(MANUAL, "another key than the endpoint's, of 32 bytes", &body);
-    let limited = limited_request(&world, edge, &body)?;
+    let limited = limited_request(&world, edge)?;
     let bare = SocketAddr::from((
         [127, 0, 0, 1],
         fs::read_to_string(world.path().join(server::BARE_PORT))?.trim().parse()?,
@@ -256,14 +257,22 @@ impl Flooded {
     }
 }
 
-/// A request to the endpoint that takes one in an hour, after that one.
-fn limited_request(world: &World, edge: SocketAddr, body: &[u8]) -> Result<Vec<u8>> {
+/// A request to the endpoint that takes one in an hour, after that one. The two events differ: the
+/// endpoint's limit is not charged for a repetition.
+fn limited_request(world: &World, edge: SocketAddr) -> Result<Vec<u8>> {
     let app = world.apps.first().context("the limited pipeline")?;
-    let request = world::signed(&app.path("dev"), &app.key("dev"), body);
-    client::load(edge, &vec![request.clone(); 2], 1)?;
+    let signed = |number| -> Result<Vec<u8>> {
+        Ok(world::signed(&app.path("dev"), &app.key("dev"), &world::kilobyte(number)?))
+    };
+    client::load(edge, &[signed(1)?], 1)?;
+    let request = signed(2)?;
     client::load(edge, std::slice::from_ref(&request), 1)?.all(429)?;
     Ok(request)
 }
+
+/// No limit that a row could meet, and events that stay fresh as long as the rows take.
+const LIFTED: &str = "edge:\n  rateLimit: {requests: 1000000, interval: 1s}\n  preAuth: {requests: 1000000, interval: 1s}\n\
+                      freshness: {past: 24h}\n";
 
 /// This program as the server of [`server`].
 pub fn start_reference(folder: &Path) -> Result<Process> {
