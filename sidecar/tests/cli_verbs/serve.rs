@@ -130,6 +130,9 @@ fn serve_gets_ready_shows_itself_and_stops_gracefully() {
     let url = format!("http://127.0.0.1:{api}");
     let (code, out, err) = run(&mut lockgate(&["promotions", "--api", &url]));
     assert_eq!((code, out.as_str(), err.as_str()), (0, "", "no promotions\n"));
+    let (code, out, err) = run(&mut lockgate(&["deliveries", "--api", &url]));
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert!(err.starts_with("no deliveries: "), "{err}");
     let (code, out, err) = run(&mut lockgate(&["promotions", "--api", &url, "-o", "json"]));
     assert_eq!(code, 0, "{err}");
     assert_eq!(
