@@ -19,7 +19,7 @@ use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
 use lockgate_edge::Forward;
 use lockgate_edge::endpoint::Endpoint;
-use lockgate_git::{AddressPolicy, SigningKey};
+use lockgate_git::SigningKey;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -35,7 +35,7 @@ use crate::{
     intake::{self, Delivery, Intake},
     ledger::{Ledger, Retention, sqlite::SqliteLedger},
     metrics::Metrics,
-    pipelines::{Catalog, Problem, Severity},
+    pipelines::{self, Folder, Rules},
     promote::{self, Poll, Scheduler},
     strategy::{self, Connect, GitSettings},
 };
@@ -139,7 +139,7 @@ async fn start(config: Config) -> Result<Running> {
     for used in ledger.keys_used().await? {
         metrics.key_used(&used.endpoint, &used.key, used.at);
     }
-    let (catalog, follow) = Catalog::open(&config.pipelines)
+    let (folder, catalog) = Folder::open(&config.pipelines, Rules::from(&config))
         .with_context(|| format!("pipelines folder {}", config.pipelines.display()))?;
     warn_at_start(&config);
     let (stage, stage_seen) = watch::channel(Stage::Starting);
@@ -163,7 +163,11 @@ async fn start(config: Config) -> Result<Running> {
     let (gate, keeper) = GateService::new(config.edge.clone(), &catalog, hooks, front.clone());
 
     let mut tasks = JoinSet::new();
-    let health = http::health(Health { ledger: Arc::clone(&ledger), stage: stage_seen });
+    let health = http::health(Health {
+        ledger: Arc::clone(&ledger),
+        catalog: catalog.clone(),
+        stage: stage_seen,
+    });
     listen(&mut tasks, "health listener", config.listen.health, health, &probes).await?;
     let page = http::metrics(metrics.clone(), catalog.clone(), Arc::clone(&ledger));
     listen(&mut tasks, "metrics listener", config.listen.metrics, page, &probes).await?;
@@ -171,14 +175,17 @@ async fn start(config: Config) -> Result<Running> {
     listen(&mut tasks, API, config.listen.api, api, &front).await?;
     serve_gate(&mut tasks, &config.listen.gate, gate).await?;
     spawn(&mut tasks, WORKERS, async move { Ok(runner.run().await?) });
-    spawn(&mut tasks, "pipelines watcher", async move { Ok(follow.await?) });
+    spawn(&mut tasks, "pipelines watcher", async move { Ok(folder.follow().await?) });
     spawn(&mut tasks, "edge table", async move {
         keeper.run().await;
         Ok(())
     });
-    spawn(&mut tasks, "problem log", report_problems(catalog.clone()));
     stage.send_replace(Stage::Serving);
-    tracing::info!(pipelines = catalog.snapshot().pipelines().count(), "ready");
+    tracing::info!(pipelines = catalog.snapshot().pipelines().count(), "serving");
+    spawn(&mut tasks, "problem log", async move {
+        pipelines::report(catalog).await;
+        Ok(())
+    });
     let stopping = BTreeSet::from([GATE, API, WORKERS]);
     Ok(Running { tasks, stage, stop_front, stop_probes, scheduler, ledger, stopping })
 }
@@ -280,10 +287,6 @@ fn promote_settings(config: &Config) -> Result<promote::Settings> {
     if let Some(SigningKey::Ssh(file)) = &git.signing_key {
         std::fs::File::open(file).with_context(|| format!("git.signingKey {}", file.display()))?;
     }
-    let policy = AddressPolicy {
-        allow_insecure: git.allow_insecure.clone(),
-        allowed_hosts: git.allowed_hosts.clone(),
-    };
     Ok(promote::Settings {
         strategy: strategy::Settings {
             mirrors: config.data.join("mirrors"),
@@ -291,7 +294,7 @@ fn promote_settings(config: &Config) -> Result<promote::Settings> {
                 author_name: git.author_name.clone(),
                 author_email: git.author_email.clone(),
                 signing_key: git.signing_key.clone(),
-                policy,
+                policy: Rules::from(config).addresses,
             },
             connect: Connect::default(),
             notification: config.notification.clone(),
@@ -327,38 +330,6 @@ fn warn_at_start(config: &Config) {
                  loopback address, or keep others away with a firewall"
             );
         }
-    }
-}
-
-/// Logs what is wrong with Pipelines and Secrets, each thing when it appears.
-async fn report_problems(catalog: Catalog) -> Result<()> {
-    let mut snapshots = catalog.subscribe();
-    let mut known: BTreeSet<String> = BTreeSet::new();
-    loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let mut present = BTreeSet::new();
-        for problem in snapshot.problems() {
-            let text = problem.to_string();
-            if !known.contains(&text) && !present.contains(&text) {
-                log_problem(problem);
-            }
-            present.insert(text);
-        }
-        known = present;
-        tracing::info!(
-            pipelines = snapshot.pipelines().count(),
-            problems = snapshot.problems().len(),
-            version = snapshot.version,
-            "the pipelines folder was read"
-        );
-        snapshots.changed().await.context("the pipelines are gone")?;
-    }
-}
-
-fn log_problem(problem: &Problem) {
-    match problem.severity {
-        Severity::Error => tracing::error!("{problem}"),
-        Severity::Warning => tracing::warn!("{problem}"),
     }
 }
 

@@ -223,15 +223,14 @@ impl Intake {
         Ok(answer::reply(stands))
     }
 
-    /// The snapshot whose keys verify the delivery. If the current one's do not, the files are read
+    /// The snapshot whose keys verify the delivery. If the current one's do not, the source looks
     /// again, once.
     async fn verified(&self, delivery: &Delivery) -> Option<(Arc<Snapshot>, Proof)> {
         let snapshot = self.catalog.snapshot();
         if let Some(proof) = self.verify(&snapshot, delivery) {
             return Some((snapshot, proof));
         }
-        let catalog = self.catalog.clone();
-        let fresh = tokio::task::spawn_blocking(move || catalog.reload_now()).await.ok()?;
+        let fresh = self.catalog.looked_again().await;
         let proof = self.verify(&fresh, delivery)?;
         Some((fresh, proof))
     }

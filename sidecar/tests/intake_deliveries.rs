@@ -12,7 +12,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use lockgate::pipelines::Catalog;
+use lockgate::pipelines::{Folder, Rules};
 use lockgate_core::pipeline::Pipeline;
 use lockgate_edge::reply::Reply;
 use serde_json::{Value, json};
@@ -136,7 +136,7 @@ async fn a_key_that_is_not_yet_known_is_read_from_its_file_at_once() {
     let pipeline = "apiVersion: pipelines.weave.works/v1alpha1\nkind: Pipeline\nmetadata: {namespace: team, name: podinfo}\nspec:\n  appRef: {apiVersion: helm.toolkit.fluxcd.io/v2, kind: HelmRelease, name: podinfo}\n  environments:\n  - name: dev\n    targets: [{namespace: dev}]\n  - name: prod\n    targets: [{namespace: prod}]\n  promotion:\n    strategy: {secretRef: {name: hmac}, notification: {}}\n";
     std::fs::write(files.join("pipeline.yaml"), pipeline).unwrap();
     // Its watcher does not run: only the intake itself can notice.
-    let (catalog, _watcher) = Catalog::open(&files).unwrap();
+    let (_folder, catalog) = Folder::open(&files, Rules::default()).unwrap();
     let world = World::with(dir.path(), catalog, Options::default());
     assert_eq!(world.deliver("podinfo", &success("1.0.0")).await.status, 202);
     let rotated = "fedcba9876543210fedcba9876543210";

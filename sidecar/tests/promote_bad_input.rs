@@ -64,7 +64,7 @@ async fn fails(
     // Kept: as soon as the Pipeline and its Secret are right it is carried out.
     forge.forgive();
     std::fs::remove_file(forge.path().join("hooks/pre-receive")).ok();
-    world.catalog.replace(
+    world.source.replace(
         vec![pipeline("podinfo", &forge.strategy(&json!({"labels": ["repaired"]})))],
         vec![hmac(), forge.secret()],
     );
@@ -367,15 +367,15 @@ async fn what_keeps_a_pull_request_from_being_followed_is_shown_and_goes_away_ag
             .contains("look on forge.example/org/manifests: the credentials were refused")
     );
     assert!(shows("").await.starts_with("merge the pull request"));
-    world.catalog.replace(vec![pipeline("podinfo", &forge.strategy(&json!({})))], vec![hmac()]);
+    world.source.replace(vec![pipeline("podinfo", &forge.strategy(&json!({})))], vec![hmac()]);
     assert!(shows("SecretMissing").await.contains("Secret team/forge does not exist"));
     let elsewhere = forge.address.replace("org/manifests", "org/other");
-    world.catalog.replace(
+    world.source.replace(
         vec![pipeline("podinfo", &forge.strategy(&json!({"url": elsewhere})))],
         vec![hmac(), forge.secret()],
     );
     assert!(shows("PipelineChanged").await.contains("the pipeline names 127.0.0.1/org/other now"));
-    world.catalog.replace(
+    world.source.replace(
         vec![pipeline("podinfo", &forge.strategy(&json!({})))],
         vec![hmac(), forge.secret()],
     );

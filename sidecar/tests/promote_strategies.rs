@@ -305,10 +305,10 @@ async fn a_failed_promotion_is_taken_up_when_its_pipeline_or_secret_changes() {
     let world = World::start(dir.path(), vec![broken.clone()], vec![hmac()], Options::default());
     let promotion = world.promote("podinfo", "1.2.3").await;
     assert_eq!(failed(&promotion).0, FailureReason::SecretMissing);
-    world.catalog.replace(vec![broken], vec![hmac(), secret("git", &json!({"token": "hunter2"}))]);
+    world.source.replace(vec![broken], vec![hmac(), secret("git", &json!({"token": "hunter2"}))]);
     let promotion = until_failed_with(&world, &promotion, FailureReason::BaseBranchNotFound).await;
     assert!(!format!("{promotion:?}").contains("hunter2"));
-    world.catalog.replace(vec![fixed], vec![hmac(), secret("git", &json!({"token": "hunter2"}))]);
+    world.source.replace(vec![fixed], vec![hmac(), secret("git", &json!({"token": "hunter2"}))]);
     world.until(promotion.id, "Done").await;
     world.stop().await;
 }

@@ -17,11 +17,13 @@ use lockgate_edge::limit::RateLimit;
 mod choice;
 pub(crate) mod document;
 mod lint;
+mod neighbours;
 mod parse;
 mod strategy;
 
 pub use document::{FieldError, Loaded};
-pub use lint::{Finding, lint};
+pub use lint::{DefaultLimit, Finding, Severity, lint};
+pub use neighbours::Neighbours;
 pub use strategy::{
     DEFAULT_BASE_BRANCH, Forge, GitStrategy, MergeMethod, PullRequest, Push, Strategy,
     StrategyKind, Webhook,

@@ -10,6 +10,7 @@ mod reader;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
+use lockgate_core::pipeline::DefaultLimit;
 use lockgate_core::retry::RetryPolicy;
 use lockgate_edge::EdgeSettings;
 use lockgate_edge::Freshness;
@@ -29,6 +30,8 @@ pub struct Config {
     pub api: Api,
     /// The keys of `edge`, and `wait`.
     pub edge: EdgeSettings,
+    /// The limit of endpoints whose Pipeline names none. One that is configured holds for all.
+    pub default_limit: DefaultLimit,
     pub freshness: Freshness,
     pub retry: RetryPolicy,
     pub workers: NonZeroUsize,

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
+use lockgate_core::pipeline::DefaultLimit;
 use lockgate_core::retry::RetryPolicy;
 use lockgate_edge::EdgeSettings;
 use lockgate_edge::Freshness;
@@ -11,7 +12,7 @@ use lockgate_edge::signature::Algorithm;
 use lockgate_edge::units::{parse_duration, parse_size};
 use lockgate_git::SigningKey;
 
-use super::layers::{Layers, Raw};
+use super::layers::{Layers, Origin, Raw};
 use super::{Api, Config, ConfigError, GateAddress, Git, Listen, Log, LogFormat, Poll, Tls};
 
 /// Reads the winning values, key by key.
@@ -49,6 +50,7 @@ impl Reader {
             data: data?,
             listen: listen?,
             api: api?,
+            default_limit: self.default_limit(edge.as_ref()?.rate_limit),
             edge: edge?,
             freshness: freshness?,
             retry: retry?,
@@ -157,6 +159,15 @@ impl Reader {
             wait: wait?,
             freshness: freshness?,
         })
+    }
+
+    fn default_limit(&self, limit: RateLimit) -> DefaultLimit {
+        let keys = ["edge.rateLimit.requests", "edge.rateLimit.interval"];
+        if keys.iter().all(|key| self.layers.get(key).origin == Origin::Default) {
+            DefaultLimit::AtLeast(limit)
+        } else {
+            DefaultLimit::Fixed(limit)
+        }
     }
 
     fn freshness(&mut self) -> Option<Freshness> {

@@ -104,7 +104,7 @@ async fn problems(
         None | Some("") => 0,
         Some(text) => position(text, snapshot.version)?,
     };
-    let mut wanted = snapshot.problems().iter().enumerate().skip(start).filter(|(_, problem)| {
+    let mut wanted = snapshot.problems().enumerate().skip(start).filter(|(_, problem)| {
         query.namespace.as_deref().is_none_or(|namespace| {
             problem.object.as_ref().is_some_and(|object| object.namespace == namespace)
         })

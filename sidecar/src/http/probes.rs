@@ -14,6 +14,7 @@ use tokio::{sync::watch, time};
 
 use super::{method_not_allowed, not_found};
 use crate::ledger::Ledger;
+use crate::pipelines::Catalog;
 
 /// Where the process is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub enum Stage {
 #[derive(Clone)]
 pub struct Health {
     pub ledger: Arc<dyn Ledger>,
+    pub catalog: Catalog,
     pub stage: watch::Receiver<Stage>,
 }
 
@@ -56,9 +58,10 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         }
         Err(_) => "slow",
     };
-    let ready = serving && store == "ok";
+    let pipelines = if health.catalog.snapshot().ready() { "loaded" } else { "waiting" };
+    let ready = serving && store == "ok" && pipelines == "loaded";
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({"ready": ready, "checks": {"store": store, "sockets": stage, "pipelines": "loaded"}});
+    let body = json!({"ready": ready, "checks": {"store": store, "sockets": stage, "pipelines": pipelines}});
     (status, axum::Json(body)).into_response()
 }
 

@@ -1,257 +1,64 @@
 //! One consistent view of all Pipelines and Secrets, with the endpoints that follow from them.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use lockgate_core::pipeline::{Pipeline, Strategy, lint};
+use lockgate_core::pipeline::{Pipeline, Severity};
 use lockgate_core::secret::Secret;
 use lockgate_edge::Record;
 use lockgate_edge::endpoint::{Endpoint, PipelineKey};
 use lockgate_edge::key::Key;
-use lockgate_forge::Repository;
 
-use super::files::{Kind, Object, ObjectId, ObjectKey};
-use crate::view::{ObjectName, ProblemView, SeverityView};
+use super::certainty::Verdict;
+use super::object::Problem;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// The object does not count as it is written.
-    Error,
-    /// It counts, and a person should look.
-    Warning,
-}
-
-/// Something a person should know about a file or an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    pub severity: Severity,
-    pub file: Option<PathBuf>,
-    /// 1-based; 0 where there is none.
-    pub line: usize,
-    /// In the document, such as `spec.environments[1].name`; may be empty.
-    pub path: String,
-    pub message: String,
-    pub object: Option<ObjectId>,
-}
-
-impl Problem {
-    pub(super) fn in_file(file: &Path, message: String) -> Self {
-        Self {
-            severity: Severity::Error,
-            file: Some(file.to_owned()),
-            line: 0,
-            path: String::new(),
-            message,
-            object: None,
-        }
-    }
-}
-
-impl Severity {
-    /// As it is printed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-        }
-    }
-}
-
-impl Problem {
-    /// As people and programs see it.
-    pub fn view(&self) -> ProblemView {
-        ProblemView {
-            severity: match self.severity {
-                Severity::Error => SeverityView::Error,
-                Severity::Warning => SeverityView::Warning,
-            },
-            file: self.file.as_ref().map(|file| file.display().to_string()),
-            line: (self.line > 0).then_some(self.line),
-            path: self.path.clone(),
-            message: self.message.clone(),
-            object: self.object.as_ref().map(|id| ObjectName {
-                kind: format!("{:?}", id.kind),
-                namespace: id.namespace.clone(),
-                name: id.name.clone(),
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{}:", file.display())?;
-            if self.line > 0 {
-                write!(f, "{}:", self.line)?;
-            }
-            f.write_str(" ")?;
-        }
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-/// An object, and where it was found.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub(super) object: Object,
-    /// `None` for one that was made from values.
-    pub(super) place: Option<Place>,
-}
-
-/// What counts: each object once, in the order of kind, namespace and name. A clone shares the
-/// list.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Objects(Arc<[Arc<Found>]>);
-
-impl Objects {
-    /// `found` holds no two objects with the same key.
-    pub(super) fn new(mut found: Vec<Arc<Found>>) -> Self {
-        found.sort_by(|a, b| a.object.key().cmp(&b.object.key()));
-        Self(found.into())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Found>> {
-        self.0.iter()
-    }
-
-    pub(super) fn find(&self, key: ObjectKey<'_>) -> Option<&Arc<Found>> {
-        let at = self.0.binary_search_by(|found| found.object.key().cmp(&key)).ok()?;
-        self.0.get(at)
-    }
-
-    fn pipeline(&self, key: &PipelineKey) -> Option<&Arc<Pipeline>> {
-        match &self.find((Kind::Pipeline, key.namespace(), key.name()))?.object {
-            Object::Pipeline(pipeline) => Some(pipeline),
-            Object::Secret(_) => None,
-        }
-    }
-
-    fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
-        match &self.find((Kind::Secret, namespace, name))?.object {
-            Object::Secret(secret) => Some(secret),
-            Object::Pipeline(_) => None,
-        }
-    }
-
-    /// In the order of their names.
-    fn pipelines(&self) -> impl Iterator<Item = &Arc<Pipeline>> {
-        self.0.iter().filter_map(|found| match &found.object {
-            Object::Pipeline(pipeline) => Some(pipeline),
-            Object::Secret(_) => None,
-        })
-    }
-}
-
-impl Objects {
-    fn pipelines_after<'a>(
-        &'a self,
-        namespace: Option<&'a str>,
-        after: Option<&'a PipelineKey>,
-    ) -> impl Iterator<Item = &'a Arc<Pipeline>> {
-        let first = (Kind::Pipeline, namespace.unwrap_or_default(), "");
-        let after = after.map(|key| (Kind::Pipeline, key.namespace(), key.name()));
-        let start = self.0.partition_point(|found| {
-            let key = found.object.key();
-            key < first || after.is_some_and(|after| key <= after)
-        });
-        self.0
-            .get(start..)
-            .unwrap_or_default()
-            .iter()
-            .map_while(|found| match &found.object {
-                Object::Pipeline(pipeline) => Some(pipeline),
-                Object::Secret(_) => None,
-            })
-            .take_while(move |pipeline| {
-                namespace.is_none_or(|namespace| pipeline.key().namespace() == namespace)
-            })
-    }
-}
-
-/// Where an object was found.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) file: Arc<Path>,
-    /// 1-based.
-    pub(super) line: usize,
-    /// Lines of a Pipeline's environments, for what is found out about them later.
-    pub(super) environments: Arc<[usize]>,
-}
-
-impl Place {
-    fn line_of(&self, path: &str) -> usize {
-        let index = path
-            .strip_prefix("spec.environments[")
-            .and_then(|rest| rest.split_once(']'))
-            .and_then(|(index, _)| index.parse::<usize>().ok());
-        index.and_then(|index| self.environments.get(index)).copied().unwrap_or(self.line)
-    }
-}
-
-/// Never changes; see [`Catalog`](super::Catalog) for how the next one comes.
-#[derive(Debug)]
+/// Never changes; a [`Catalog`](super::Catalog) has the next one when something is published.
+/// Snapshots share what did not change.
+#[derive(Debug, Default)]
 pub struct Snapshot {
     /// Grows with each change, by at least one.
     pub version: u64,
-    objects: Objects,
-    endpoints: Arc<[Arc<Record>]>,
-    problems: Vec<Problem>,
+    /// In the order of their keys.
+    pub(super) pipelines: Arc<[Arc<PipelineItem>]>,
+    /// In the order of namespace and name.
+    pub(super) secrets: Arc<[Arc<SecretItem>]>,
+    /// In order.
+    pub(super) endpoints: Arc<[Arc<Record>]>,
+    /// What is to be said of the source, and of objects whose names no object can have.
+    pub(super) other: Arc<[Problem]>,
+    pub(super) verdict: Verdict,
+}
+
+/// A Pipeline as far as it is known.
+#[derive(Debug)]
+pub(super) struct PipelineItem {
+    pub(super) key: PipelineKey,
+    /// The last one that could be read.
+    pub(super) pipeline: Option<Arc<Pipeline>>,
+    pub(super) problems: Vec<Problem>,
+    /// Its document, or that of a Secret with its keys, does not read as it is now: there may be
+    /// endpoints and keys that are not known.
+    pub(super) uncertain: bool,
+}
+
+/// A Secret as far as it is known.
+#[derive(Debug)]
+pub(super) struct SecretItem {
+    pub(super) key: (Box<str>, Box<str>),
+    /// The last one that could be read.
+    pub(super) secret: Option<Arc<Secret>>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Snapshot {
-    pub(super) fn build(version: u64, objects: Objects, problems: Vec<Problem>) -> Self {
-        let mut endpoints: Vec<Arc<Record>> =
-            objects.pipelines().flat_map(|pipeline| endpoints(pipeline, &objects)).collect();
-        endpoints.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
-        let mut snapshot = Self { version, objects, endpoints: endpoints.into(), problems };
-        let addresses: Vec<Problem> = snapshot
-            .objects
-            .pipelines()
-            .flat_map(|pipeline| addresses(pipeline, &snapshot.objects))
-            .collect();
-        snapshot.problems.extend(addresses);
-        let findings = lint(snapshot.objects.pipelines().map(Arc::as_ref), |namespace, name| {
-            snapshot.secret(namespace, name).map(Arc::as_ref)
-        });
-        for finding in findings {
-            let key = (Kind::Pipeline, finding.pipeline.namespace(), finding.pipeline.name());
-            let id = ObjectId::of(key);
-            let place = snapshot.objects.find(key).and_then(|found| found.place.as_ref());
-            snapshot.problems.push(Problem {
-                severity: Severity::Warning,
-                file: place.map(|place| place.file.to_path_buf()),
-                line: place.map_or(0, |place| place.line_of(&finding.warning.path)),
-                path: finding.warning.path,
-                message: finding.warning.message,
-                object: Some(id),
-            });
-        }
-        snapshot
-    }
-
-    pub(super) fn with_version(&self, version: u64) -> Self {
-        Self {
-            version,
-            objects: self.objects.clone(),
-            endpoints: self.endpoints.clone(),
-            problems: self.problems.clone(),
-        }
-    }
-
     pub fn pipeline(&self, key: &PipelineKey) -> Option<&Arc<Pipeline>> {
-        self.objects.pipeline(key)
+        self.item(key)?.pipeline.as_ref()
     }
 
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
-        self.objects.secret(namespace, name)
+        let wanted = (namespace, name);
+        let order = |item: &Arc<SecretItem>| (&*item.key.0, &*item.key.1).cmp(&wanted);
+        let at = self.secrets.binary_search_by(order).ok()?;
+        self.secrets.get(at)?.secret.as_ref()
     }
 
     /// The active keys of an endpoint; empty for one that does not exist or has none.
@@ -265,113 +72,105 @@ impl Snapshot {
         &self.endpoints
     }
 
-    /// Whether it is known for sure which Pipelines exist. While it is not, the edge sends nobody
-    /// away for good.
-    pub fn complete(&self) -> bool {
-        true
-    }
-
-    /// Pipelines whose document is broken and of which no version ever loaded: which endpoints they
-    /// have is not known.
-    pub fn unreadable(&self) -> BTreeSet<PipelineKey> {
-        let errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error);
-        errors
-            .filter_map(|problem| problem.object.as_ref())
-            .filter(|id| id.kind == Kind::Pipeline)
-            .filter_map(|id| PipelineKey::new(&id.namespace, &id.name).ok())
-            .filter(|key| self.pipeline(key).is_none())
-            .collect()
-    }
-
-    /// In the order of their names.
+    /// In the order of their keys.
     pub fn pipelines(&self) -> impl Iterator<Item = &Arc<Pipeline>> {
-        self.objects.pipelines()
+        self.pipelines.iter().filter_map(|item| item.pipeline.as_ref())
     }
 
-    /// In the order of their names, in one namespace or in all, beginning after `after`. Finds the
+    /// In the order of their keys, in one namespace or in all, beginning after `after`. Finds the
     /// first one without a walk.
     pub fn pipelines_after<'a>(
         &'a self,
         namespace: Option<&'a str>,
         after: Option<&'a PipelineKey>,
     ) -> impl Iterator<Item = &'a Arc<Pipeline>> {
-        self.objects.pipelines_after(namespace, after)
-    }
-
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-
-    /// The problems of one Pipeline, those of its Secrets left out.
-    pub fn problems_of<'a>(
-        &'a self,
-        pipeline: &'a PipelineKey,
-    ) -> impl Iterator<Item = &'a Problem> {
-        self.problems.iter().filter(move |problem| {
-            problem.object.as_ref().is_some_and(|id| {
-                id.kind == Kind::Pipeline
-                    && id.namespace == pipeline.namespace()
-                    && id.name == pipeline.name()
-            })
-        })
-    }
-
-    /// How many Pipelines are not as they are written, and how many files could not be read,
-    /// counted together.
-    pub fn broken(&self) -> usize {
-        let errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error);
-        let broken: BTreeSet<_> = errors
-            .filter(|problem| problem.object.as_ref().is_none_or(|id| id.kind == Kind::Pipeline))
-            .map(|problem| {
-                (problem.object.as_ref(), problem.object.is_none().then_some(&problem.file))
-            })
-            .collect();
-        broken.len()
-    }
-}
-
-/// Pull requests into a repository that its forge cannot have. The other strategies' addresses are
-/// checked where they are read.
-fn addresses(pipeline: &Pipeline, objects: &Objects) -> Vec<Problem> {
-    let key = pipeline.key();
-    let key = (Kind::Pipeline, key.namespace(), key.name());
-    let place = objects.find(key).and_then(|found| found.place.as_ref());
-    let mut problems: Vec<Problem> = Vec::new();
-    for environment in pipeline.environments().iter().skip(1) {
-        let Some(Strategy::PullRequest(settings)) =
-            pipeline.promotion_into(&environment.name).strategy
-        else {
-            continue;
-        };
-        let Err(error) =
-            Repository::parse(settings.forge, &settings.url, settings.api_url.as_deref())
-        else {
-            continue;
-        };
-        let path = pipeline.strategy_path(&environment.name);
-        // Several environments may share one strategy.
-        if problems.iter().any(|problem| problem.path == path) {
-            continue;
-        }
-        problems.push(Problem {
-            severity: Severity::Error,
-            file: place.map(|place| place.file.to_path_buf()),
-            line: place.map_or(0, |place| place.line_of(&path)),
-            path,
-            message: error.to_string(),
-            object: Some(ObjectId::of(key)),
+        // Keys are in the order of their text, where those of one namespace stand together.
+        let first = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        let start = self.pipelines.partition_point(|item| {
+            item.key.to_string() < first || after.is_some_and(|after| item.key <= *after)
         });
+        self.pipelines
+            .get(start..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(move |item| {
+                namespace.is_none_or(|namespace| item.key.namespace() == namespace)
+            })
+            .filter_map(|item| item.pipeline.as_ref())
     }
-    problems
-}
 
-fn endpoints(pipeline: &Pipeline, objects: &Objects) -> Vec<Arc<Record>> {
-    let namespace = pipeline.key().namespace();
-    let record = |endpoint: Endpoint| {
-        let rules = pipeline.endpoint_rules(endpoint.environment());
-        let secret = rules.secret_ref.and_then(|name| objects.secret(namespace, &name));
-        let keys = secret.map(|secret| secret.hmac_keys().0).unwrap_or_default();
-        Arc::new(Record { endpoint, keys, rate_limit: rules.rate_limit })
-    };
-    pipeline.endpoints().map(record).collect()
+    /// Whether the first pass over everything is through, broken documents included. Until then
+    /// the process is not ready.
+    pub fn ready(&self) -> bool {
+        self.verdict.ready
+    }
+
+    /// Whether it is known for sure which endpoints exist. While it is not, an endpoint that is not
+    /// found may be one that was not read yet: what would be 401 is 503, for all alike.
+    pub fn complete(&self) -> bool {
+        self.verdict.complete
+    }
+
+    /// Whether every document that is there reads, so that nothing can be named by one that does not.
+    pub fn reads_as_a_whole(&self) -> bool {
+        self.verdict.all_named && !self.pipelines.iter().any(|item| item.uncertain)
+    }
+
+    /// Pipelines whose document, or that of a Secret with their keys, is there and does not read.
+    /// What they were before stays, and they may have endpoints and keys that
+    /// are not known: what would be 401 there is 503, whatever [`complete`](Self::complete) says.
+    pub fn unreadable(&self) -> BTreeSet<PipelineKey> {
+        self.pipelines.iter().filter(|item| item.uncertain).map(|item| item.key.clone()).collect()
+    }
+
+    /// All problems: of the source, of Pipelines, of Secrets.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let pipelines = self.pipelines.iter().flat_map(|item| &item.problems);
+        let secrets = self.secrets.iter().flat_map(|item| &item.problems);
+        self.other.iter().chain(pipelines).chain(secrets)
+    }
+
+    /// The problems that an earlier snapshot does not have. Costs what differs: the rest is shared.
+    pub fn problems_since<'a>(&'a self, before: &'a Self) -> Vec<&'a Problem> {
+        let mut news = Vec::new();
+        if !Arc::ptr_eq(&self.other, &before.other) {
+            let known: BTreeSet<&Problem> = before.other.iter().collect();
+            news.extend(self.other.iter().filter(|problem| !known.contains(problem)));
+        }
+        let changed = self.pipelines.iter().filter_map(|item| {
+            let known = before.item(&item.key);
+            (!known.is_some_and(|known| Arc::ptr_eq(known, item)))
+                .then_some((&item.problems, known.map(|known| &known.problems)))
+        });
+        let changed_secrets = self.secrets.iter().filter_map(|item| {
+            let known = before.secrets.binary_search_by(|other| other.key.cmp(&item.key)).ok();
+            let known = known.and_then(|at| before.secrets.get(at));
+            (!known.is_some_and(|known| Arc::ptr_eq(known, item)))
+                .then_some((&item.problems, known.map(|known| &known.problems)))
+        });
+        for (now, known) in changed.chain(changed_secrets) {
+            let is_new = |problem: &&Problem| known.is_none_or(|known| !known.contains(problem));
+            news.extend(now.iter().filter(is_new));
+        }
+        news
+    }
+
+    /// The problems of one Pipeline, those of its Secrets' documents left out.
+    pub fn problems_of(&self, pipeline: &PipelineKey) -> impl Iterator<Item = &Problem> {
+        self.item(pipeline).into_iter().flat_map(|item| &item.problems)
+    }
+
+    /// How many Pipelines do not work as they are written, and how many documents could not be
+    /// read and do not say what they are, counted together.
+    pub fn broken(&self) -> usize {
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        let broken =
+            self.pipelines.iter().filter(|item| item.problems.iter().any(is_error)).count();
+        broken + self.other.iter().filter(|problem| is_error(problem)).count()
+    }
+
+    pub(super) fn item(&self, key: &PipelineKey) -> Option<&Arc<PipelineItem>> {
+        let at = self.pipelines.binary_search_by(|item| item.key.cmp(key)).ok()?;
+        self.pipelines.get(at)
+    }
 }

@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use lockgate_core::pipeline::Strategy;
 
-use crate::pipelines::{Severity, Snapshot};
+use crate::pipelines::Snapshot;
 use crate::strategy::Executor;
 
 /// Removes them. A file that does not read may name one, and a folder without any Pipeline may not
 /// be mounted yet: then nothing is removed.
 pub(super) async fn tidy(executor: &Arc<Executor>, snapshot: &Snapshot) {
-    if snapshot.pipelines().next().is_none()
-        || snapshot.problems().iter().any(|problem| problem.severity == Severity::Error)
-    {
+    if snapshot.pipelines().next().is_none() || !snapshot.reads_as_a_whole() {
         return;
     }
     let mut addresses = HashSet::new();

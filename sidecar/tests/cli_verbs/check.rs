@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{KEY, good, lockgate, pipeline, run, secret};
+use crate::{GIT, KEY, good, lockgate, pipeline, run, secret};
 
 #[test]
 fn check_passes_good_files_and_exits_with_0() {
@@ -60,7 +60,7 @@ fn check_names_the_address_that_is_none_of_its_forge() {
         let text = pipeline(["dev", "prod"]).replace(git, &pull_request);
         fs::write(
             &file,
-            text + &secret("dev", KEY) + &secret("prod", "another-key-0123456789abcdef01234"),
+            text + &secret("dev", KEY) + &secret("prod", "another-key-0123456789abcdef01234") + GIT,
         )
         .unwrap();
         let (code, out, _) = run(&mut lockgate(&["check", &file.display().to_string()]));
@@ -78,7 +78,7 @@ fn check_names_the_address_that_is_none_of_its_forge() {
 fn check_warns_about_shared_keys_and_strict_makes_that_a_failure() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("shared.yaml").display().to_string();
-    fs::write(&file, pipeline(["dev", "dev"]) + &secret("dev", KEY)).unwrap();
+    fs::write(&file, pipeline(["dev", "dev"]) + &secret("dev", KEY) + GIT).unwrap();
     let (code, out, _) = run(&mut lockgate(&["check", &file]));
     assert_eq!(code, 0, "{out}");
     assert!(
@@ -174,11 +174,76 @@ fn check_reads_the_configuration_and_its_pipelines() {
     fs::create_dir(dir.path().join("pipelines")).unwrap();
     good(&dir.path().join("pipelines"));
     let config = dir.path().join("lockgate.yaml");
-    fs::write(&config, "wait: 5s\n").unwrap();
+    fs::write(&config, "wait: 5s\ngit: {allowInsecure: ['file:///srv']}\n").unwrap();
     let config_path = config.display().to_string();
     let (code, out, _) = run(&mut lockgate(&["check", "--config", &config_path]));
     assert_eq!((code, out.as_str()), (0, "1 pipeline, 0 errors, 0 warnings\n"));
     fs::write(&config, "wiat: 5s\n").unwrap();
     let (code, out, _) = run(&mut lockgate(&["check", "--config", &config_path]));
     assert!(code == 1 && out.contains("lockgate.yaml:1: wiat: is not a key"), "{out}");
+}
+
+#[test]
+fn check_refuses_what_serve_would_refuse() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("podinfo.yaml");
+    let config = dir.path().join("lockgate.yaml");
+    fs::write(&config, "git: {allowedHosts: [github.com]}\n").unwrap();
+    let git = "git: {url: 'file:///srv/fleet.git', secretRef: {name: git}}";
+    let token = GIT.replace("username: robot, password: ", "token: ");
+    let key = "git: {url: 'ssh://git@github.com/org/fleet', secretRef: {name: git}}";
+    for (strategy, secret_of_git, message) in [
+        (
+            "pull-request: {type: github, url: 'https://github.com/org/fleet'}",
+            token.as_str(),
+            "pull-request needs a secretRef",
+        ),
+        (
+            "pull-request: {type: github, url: 'https://github.com/org/fleet', secretRef: {name: git}}",
+            "",
+            "there is no Secret team/git",
+        ),
+        (
+            "pull-request: {type: github, url: 'https://github.com/org/fleet', secretRef: {name: git}}",
+            &token.replace("token: 2f9c71d04be8", "user: x"),
+            "Secret team/git has no token for the forge",
+        ),
+        (
+            "pull-request: {type: github, url: 'https://github.com/org/fleet', secretRef: {name: git}}",
+            &token.replace("2f9c71d04be8", "'${TOKEN}'"),
+            "Secret team/git: token is a template",
+        ),
+        (
+            "pull-request: {type: gitlab, url: 'https://gitlab.com/org/fleet', secretRef: {name: git}}",
+            &token,
+            "host \"gitlab.com\" is not in git.allowedHosts",
+        ),
+        (
+            "pull-request: {type: github, url: 'https://github.com/org/fleet?version=GBmain', secretRef: {name: git}}",
+            &token,
+            "version=GBmain",
+        ),
+        (key, GIT, "Secret team/git has no identity"),
+        ("git: {url: 'git@github.com:org/fleet.git'}", GIT, "needs a secretRef"),
+    ] {
+        let text = pipeline(["dev", "prod"]).replace(git, strategy);
+        let keys = secret("dev", KEY) + &secret("prod", "another-key-0123456789abcdef01234");
+        fs::write(&file, text + &keys + secret_of_git).unwrap();
+        let (code, out, _) = run(&mut lockgate(&[
+            "check",
+            "--config",
+            &config.display().to_string(),
+            &file.display().to_string(),
+        ]));
+        assert!(code == 1 && out.contains(message), "{strategy}: {out}");
+    }
+}
+
+#[test]
+fn check_warns_of_a_folder_without_a_pipeline() {
+    let dir = TempDir::new().unwrap();
+    let folder = dir.path().display().to_string();
+    let (code, out, _) = run(&mut lockgate(&["check", &folder]));
+    assert!(code == 0 && out.contains("there is no Pipeline in it"), "{out}");
+    assert_eq!(run(&mut lockgate(&["check", "--strict", &folder])).0, 1);
 }

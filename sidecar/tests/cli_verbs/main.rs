@@ -65,13 +65,17 @@ fn secret(name: &str, key: &str) -> String {
     )
 }
 
+/// The Secret of the repository.
+const GIT: &str = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: git, namespace: team}\nstringData: {username: robot, password: 2f9c71d04be8}\n";
+
 fn good(dir: &Path) -> String {
     let file = dir.join("podinfo.yaml");
     fs::write(
         &file,
         pipeline(["dev", "prod"])
             + &secret("dev", KEY)
-            + &secret("prod", "another-key-0123456789abcdef01234"),
+            + &secret("prod", "another-key-0123456789abcdef01234")
+            + GIT,
     )
     .unwrap();
     file.display().to_string()

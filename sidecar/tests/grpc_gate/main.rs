@@ -20,7 +20,7 @@ use std::{
 use lockgate::{
     grpc::{GateService, Hooks, UnixSocket},
     metrics::Metrics,
-    pipelines::Catalog,
+    pipelines::{Memory, Rules},
 };
 use lockgate_api::v1::{DeliverRequest, SyncRequest, gate_client::GateClient};
 use lockgate_core::pipeline::Pipeline;
@@ -64,7 +64,7 @@ fn world(count: usize, key: &str) -> (Vec<Pipeline>, Vec<Secret>) {
 struct Gate {
     _dir: TempDir,
     path: PathBuf,
-    catalog: Catalog,
+    source: Memory,
     metrics: Metrics,
     refused: Arc<Mutex<Vec<(Name, u32)>>>,
     stop: watch::Sender<bool>,
@@ -86,7 +86,12 @@ fn hooks(metrics: &Metrics, refused: &Arc<Mutex<Vec<(Name, u32)>>>) -> Hooks {
     }
 }
 
-async fn start_with(settings: EdgeSettings, catalog: Catalog) -> Gate {
+async fn start_with(
+    settings: EdgeSettings,
+    pipelines: Vec<Pipeline>,
+    secrets: Vec<Secret>,
+) -> Gate {
+    let (source, catalog) = Memory::open(Rules::default(), pipelines, secrets);
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("run/gate.sock");
     let (stop, stopped) = watch::channel(false);
@@ -95,11 +100,11 @@ async fn start_with(settings: EdgeSettings, catalog: Catalog) -> Gate {
     let (service, keeper) = GateService::new(settings, &catalog, hooks, stopped);
     tokio::spawn(keeper.run());
     let served = tokio::spawn(service.serve_unix(UnixSocket::bind(&path).await.unwrap()));
-    Gate { _dir: dir, path, catalog, metrics, refused, stop, served }
+    Gate { _dir: dir, path, source, metrics, refused, stop, served }
 }
 
 async fn start(pipelines: Vec<Pipeline>, secrets: Vec<Secret>) -> Gate {
-    start_with(EdgeSettings::default(), Catalog::fixed(pipelines, secrets)).await
+    start_with(EdgeSettings::default(), pipelines, secrets).await
 }
 
 impl Gate {
@@ -174,12 +179,12 @@ async fn what_a_killed_process_left_is_replaced() {
 
 #[tokio::test]
 async fn an_endpoint_without_keys_is_told_only_where_unsigned_events_are_allowed() {
-    let catalog = Catalog::fixed(vec![pipeline("open"), pipeline("closed")], Vec::new());
+    let pipelines = vec![pipeline("open"), pipeline("closed")];
     let settings = EdgeSettings {
         allow_unsigned: vec!["team/open".parse().unwrap()],
         ..EdgeSettings::default()
     };
-    let gate = start_with(settings, catalog).await;
+    let gate = start_with(settings, pipelines, Vec::new()).await;
     let answer = sync(&mut gate.client().await, 0, "").await;
     assert_eq!(full(answer).0, ["team/open/dev", "team/open/prod"]);
 }

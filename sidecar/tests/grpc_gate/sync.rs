@@ -17,7 +17,7 @@ async fn a_first_question_gets_the_whole_table_in_pages_of_500() {
     let (mut names, mut next) = full(first);
     assert_eq!(names.len(), 500);
     // A change between two pages does not mix two versions. The long poll ends when it is seen.
-    gate.catalog.replace(Vec::new(), Vec::new());
+    gate.source.replace(Vec::new(), Vec::new());
     let newer = sync(&mut client, version, "").await;
     assert_ne!(newer.version, version);
     while let Some(cursor) = next {
@@ -92,16 +92,16 @@ async fn versions_are_hashes_that_replicas_and_restarts_share() {
     // There and back again: the same table has the same version.
     let mut client = one.client().await;
     let (_, rotated) = world(3, "second");
-    one.catalog.replace(pipelines.clone(), rotated);
+    one.source.replace(pipelines.clone(), rotated);
     let changed = sync(&mut client, version, "").await.version;
     assert_ne!(changed, version);
     let (_, secrets) = world(3, "first");
-    one.catalog.replace(pipelines, secrets);
+    one.source.replace(pipelines, secrets);
     assert_eq!(sync(&mut client, changed, "").await.version, version);
     // Other settings are another version.
     let settings = EdgeSettings { body_limit: 1, ..EdgeSettings::default() };
     let (pipelines, secrets) = world(3, "first");
-    let strict = start_with(settings, Catalog::fixed(pipelines, secrets)).await;
+    let strict = start_with(settings, pipelines, secrets).await;
     assert_ne!(sync(&mut strict.client().await, 0, "").await.version, version);
 }
 
@@ -121,13 +121,13 @@ async fn a_rotated_key_ends_the_long_poll_with_a_delta() {
     let gate = start(pipelines.clone(), secrets).await;
     let mut client = gate.client().await;
     let version = sync(&mut client, 0, "").await.version;
-    let catalog = gate.catalog.clone();
+    let source = gate.source;
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let mut secrets: Vec<Secret> =
             ["p0000", "p0001"].iter().map(|name| secret(name, "first")).collect();
         secrets[1] = secret("p0001", "second");
-        catalog.replace(pipelines, secrets);
+        source.replace(pipelines, secrets);
     });
     let asked = Instant::now();
     let answer = sync(&mut client, version, "").await;
@@ -169,7 +169,7 @@ async fn a_change_that_touches_no_endpoint_is_no_news() {
     let gate = start(pipelines.clone(), secrets.clone()).await;
     let mut client = gate.client().await;
     let version = sync(&mut client, 0, "").await.version;
-    gate.catalog.replace(pipelines, secrets);
+    gate.source.replace(pipelines, secrets);
     let answer =
         tokio::time::timeout(Duration::from_millis(300), sync(&mut client, version, "")).await;
     assert!(answer.is_err(), "{answer:?}");

@@ -15,7 +15,7 @@ use lockgate::{
     grpc::{GateService, Hooks, MutualTls},
     http,
     metrics::Metrics,
-    pipelines::Catalog,
+    pipelines::{Memory, Rules},
 };
 use lockgate_api::v1::{DeliverRequest, gate_client::GateClient};
 use lockgate_edge::reply::Reply;
@@ -91,7 +91,7 @@ impl Gate {
             refused: Arc::new(|_, _| {}),
             metrics: Metrics::new(),
         };
-        let catalog = Catalog::fixed(Vec::new(), Vec::new());
+        let (_, catalog) = Memory::open(Rules::default(), Vec::new(), Vec::new());
         let (service, keeper) = GateService::new(EdgeSettings::default(), &catalog, hooks, stopped);
         tokio::spawn(async move {
             let _catalog = catalog;

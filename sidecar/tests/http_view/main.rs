@@ -24,7 +24,7 @@ use lockgate::{
     http::{self, ApiState},
     ledger::memory::MemoryLedger,
     ledger::{Ask, Ledger, Write, Writes},
-    pipelines::Catalog,
+    pipelines::{Catalog, Memory, Rules},
     view::DeliveryView,
 };
 use lockgate_core::event::Event;
@@ -53,10 +53,10 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 fn catalog() -> Catalog {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "team", "name": "hmac"}, "stringData": {"hmac-key": KEY}});
-    Catalog::fixed(
-        vec![pipeline("team", "a"), pipeline("team", "b"), pipeline("zoo", "c")],
-        vec![Secret::from_value(&secret).unwrap().value],
-    )
+    let pipelines = vec![pipeline("team", "a"), pipeline("team", "b"), pipeline("zoo", "c")];
+    let secrets = vec![Secret::from_value(&secret).unwrap().value];
+    let (_, catalog) = Memory::open(Rules::default(), pipelines, secrets);
+    catalog
 }
 
 fn promotion(number: u8, name: &str) -> Promotion {

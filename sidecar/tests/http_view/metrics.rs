@@ -48,7 +48,8 @@ async fn only_the_latest_promotion_of_a_destination_counts() {
             "lockgate_promotions{state=\"WaitingApproval\"} 2",
             "lockgate_promotions{state=\"Failed\"} 0",
             "lockgate_pipelines{valid=\"true\"} 3",
-            "lockgate_pipelines{valid=\"false\"} 0",
+            // The Secret of zoo/c is missing.
+            "lockgate_pipelines{valid=\"false\"} 1",
             "lockgate_promotions_total{namespace=\"zoo\",pipeline=\"c\",environment=\"prod\",strategy=\"notification\",outcome=\"failed\"} 0",
         ],
     );

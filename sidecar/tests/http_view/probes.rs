@@ -12,13 +12,14 @@ use lockgate::http::{self, Health, Stage};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{get, world};
+use crate::{catalog, get, world};
 
 #[tokio::test]
 async fn ready_means_serving_and_a_ledger_that_writes() {
     let world = world().await;
     let (stage, seen) = watch::channel(Stage::Starting);
-    let probes = http::health(Health { ledger: Arc::clone(&world.ledger), stage: seen });
+    let ledger = Arc::clone(&world.ledger);
+    let probes = http::health(Health { ledger, catalog: catalog(), stage: seen });
     assert_eq!(get(&probes, "/healthz").await.0, StatusCode::OK);
     assert_eq!(get(&probes, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     stage.send_replace(Stage::Serving);

@@ -32,12 +32,12 @@ async fn labels_reviewers_and_merging_are_asked_for_once_and_merging_is_switched
             (vec!["promotion".to_owned(), "prod".to_owned()], vec!["ada".to_owned()], true)
         );
         // The Pipeline alone changes: the open pull request follows it.
-        world.catalog.replace(
+        world.source.replace(
             vec![podinfo(&forge, &json!({"labels": ["prod"], "autoMerge": false}))],
             vec![hmac(), forge.secret()],
         );
         eventually("merging is off", || !forge.pull(1).auto_merge).await;
-        world.catalog.replace(
+        world.source.replace(
             vec![podinfo(&forge, &json!({"autoMerge": true}))],
             vec![hmac(), forge.secret()],
         );

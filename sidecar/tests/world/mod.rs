@@ -20,7 +20,7 @@ use lockgate::intake::{self, Delivery, Intake};
 use lockgate::ledger::sqlite::SqliteLedger;
 use lockgate::ledger::{Ask, Ledger, LedgerError, PromotionFilter, Retention, Write, Writes};
 use lockgate::metrics::{Metrics, Reading};
-use lockgate::pipelines::Catalog;
+use lockgate::pipelines::{Catalog, Memory, Rules};
 use lockgate::promote::{self, Poll, Scheduler};
 use lockgate::strategy::{self, Connect, GitSettings};
 use lockgate_core::pipeline::Pipeline;
@@ -190,6 +190,8 @@ pub fn manifest(pipeline: &str, version: &str) -> String {
 /// The parts of a sidecar, running on a folder.
 pub struct World {
     pub catalog: Catalog,
+    /// Publishes into the catalog of [`World::start`]; into another one where a test brings its own.
+    pub source: Memory,
     pub ledger: Arc<dyn Ledger>,
     pub scheduler: Scheduler,
     pub intake: Intake,
@@ -239,7 +241,8 @@ impl World {
         secrets: Vec<Secret>,
         options: Options,
     ) -> Self {
-        Self::with(dir, Catalog::fixed(pipelines, secrets), options)
+        let (source, catalog) = Memory::open(Rules::default(), pipelines, secrets);
+        Self { source, ..Self::with(dir, catalog, options) }
     }
 
     pub fn with(dir: &Path, catalog: Catalog, options: Options) -> Self {
@@ -286,7 +289,9 @@ impl World {
             scheduler.clone(),
             metrics.clone(),
         );
-        Self { catalog, ledger, scheduler, intake, metrics, runner: tokio::spawn(runner.run()) }
+        let (source, _) = Memory::open(Rules::default(), Vec::new(), Vec::new());
+        let runner = tokio::spawn(runner.run());
+        Self { catalog, source, ledger, scheduler, intake, metrics, runner }
     }
 
     /// Stops as SIGTERM does and lets go of the data folder.

@@ -1,204 +1,184 @@
-//! What no single document shows: keys that are shared, Secrets that are missing, branches that
-//! collide.
+//! What a pipeline's document alone does not show: its Secrets, and the load it brings.
 
-use std::collections::BTreeMap;
-
-use super::{After, AppRef, FieldError, Pipeline};
-use crate::naming::Destination;
+use super::{After, FieldError, Pipeline};
 use crate::secret::Secret;
-use lockgate_edge::endpoint::{Endpoint, PipelineKey};
-use lockgate_edge::key::Fingerprint;
+use lockgate_edge::limit::RateLimit;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Something does not work as it is written.
+    Error,
+    /// It works, and a person should look.
+    Warning,
+}
+
+impl Severity {
+    /// As it is printed.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
 
 /// Something to tell the owner of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The pipeline.
-    pub pipeline: PipelineKey,
-    /// Where in its document, and what.
-    pub warning: FieldError,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Where in the pipeline's document, and what.
+    pub at: FieldError,
 }
 
-/// Looks over all pipelines with their Secrets (`secret(namespace, name)`). The findings come in
-/// the order of the pipelines.
-///
-/// - A Secret that is missing, has no HMAC key, or has one that is refused or doubtful.
-/// - A key that several environments of a pipeline share: a body signed for one could be sent to
-///   the other.
-/// - A key that two pipelines of the same application share: only one of them gets each event.
-/// - Two destinations with one branch name.
-/// - `after: all` with targets that share a namespace: their events must name the cluster.
-#[must_use]
-pub fn lint<'a, P, S>(pipelines: P, secret: S) -> Vec<Finding>
-where
-    P: IntoIterator<Item = &'a Pipeline>,
-    S: Fn(&str, &str) -> Option<&'a Secret>,
-{
-    let pipelines: Vec<&Pipeline> = pipelines.into_iter().collect();
-    let mut senders: BTreeMap<Fingerprint, Vec<Sender<'_>>> = BTreeMap::new();
-    let mut branches: BTreeMap<String, String> = BTreeMap::new();
-    let mut findings = Vec::new();
-    for pipeline in &pipelines {
-        let mut found = |path: String, message: String| {
-            findings.push(Finding {
-                pipeline: pipeline.key().clone(),
-                warning: FieldError::new(path, message),
-            });
-        };
-        secrets(pipeline, &secret, &mut senders, &mut found);
-        shared_namespaces(pipeline, &mut found);
-        colliding_branches(pipeline, &mut branches, &mut found);
+impl Finding {
+    /// Something that does not work.
+    #[must_use]
+    pub fn error(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, at: FieldError::new(path, message) }
     }
-    findings.extend(shared_keys(&senders));
+
+    /// Something to look at.
+    #[must_use]
+    pub fn warning(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, at: FieldError::new(path, message) }
+    }
+}
+
+/// The limit of an endpoint whose Pipeline names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultLimit {
+    /// The installation's own, for every endpoint.
+    Fixed(RateLimit),
+    /// This one, or twice the reporting environment's targets if that is more: with 40 targets a
+    /// release makes 40 events at once, and Flux gives up after 15 seconds.
+    AtLeast(RateLimit),
+}
+
+impl Default for DefaultLimit {
+    fn default() -> Self {
+        Self::AtLeast(RateLimit::endpoint_default())
+    }
+}
+
+impl DefaultLimit {
+    /// The limit of an endpoint to which so many targets report.
+    #[must_use]
+    pub fn with_targets(self, targets: usize) -> RateLimit {
+        match self {
+            Self::Fixed(limit) => limit,
+            Self::AtLeast(limit) => {
+                let twice = u32::try_from(targets.saturating_mul(2)).unwrap_or(u32::MAX);
+                let requests = limit.requests.get().max(twice);
+                RateLimit::new(requests, limit.interval).unwrap_or(limit)
+            }
+        }
+    }
+}
+
+impl Pipeline {
+    /// The limit of the endpoint to which an environment reports: the Pipeline's own, else the
+    /// installation's.
+    #[must_use]
+    pub fn rate_limit(&self, reporting: &str, default: DefaultLimit) -> RateLimit {
+        let targets =
+            self.environment(reporting).map_or(0, |environment| environment.targets.len());
+        self.endpoint_rules(reporting).rate_limit.unwrap_or_else(|| default.with_targets(targets))
+    }
+}
+
+/// Looks at one pipeline with its Secrets (`secret(name)` in its own namespace).
+///
+/// - A Secret of HMAC keys that is missing, has no usable key, or has one that is refused or
+///   doubtful. An endpoint without a usable key does not exist.
+/// - `after: all` with targets that share a namespace: their events must name the cluster.
+/// - `after: all` with more targets than the endpoint takes at once.
+#[must_use]
+pub fn lint<'a>(
+    pipeline: &Pipeline,
+    secret: impl Fn(&str) -> Option<&'a Secret>,
+    default: DefaultLimit,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    hmac_secrets(pipeline, secret, &mut findings);
+    for (index, environment) in pipeline.environments().iter().enumerate() {
+        let needs_all = pipeline
+            .next(&environment.name)
+            .is_some_and(|next| pipeline.promotion_into(&next.name).after == After::All);
+        if needs_all {
+            let path = format!("spec.environments[{index}].targets");
+            shared_namespaces(pipeline, index, &path, &mut findings);
+            let (targets, limit) =
+                (environment.targets.len(), pipeline.rate_limit(&environment.name, default));
+            if targets > limit.requests.get() as usize {
+                findings.push(Finding::warning(
+                    path,
+                    format!(
+                        "has {targets} targets, and after is all, but the endpoint takes {} \
+                         requests at once: Flux gives up before the rest get through. Set \
+                         promotion.rateLimit.requests to {} or more",
+                        limit.requests,
+                        targets.saturating_mul(2)
+                    ),
+                ));
+            }
+        }
+    }
     findings
 }
 
-struct Sender<'a> {
-    pipeline: &'a Pipeline,
-    endpoint: Endpoint,
-    index: usize,
-}
-
-fn secrets<'a>(
-    pipeline: &'a Pipeline,
-    secret: &impl Fn(&str, &str) -> Option<&'a Secret>,
-    senders: &mut BTreeMap<Fingerprint, Vec<Sender<'a>>>,
-    found: &mut impl FnMut(String, String),
+fn hmac_secrets<'a>(
+    pipeline: &Pipeline,
+    secret: impl Fn(&str) -> Option<&'a Secret>,
+    findings: &mut Vec<Finding>,
 ) {
     let namespace = pipeline.key().namespace();
-    let mut seen = Vec::new();
+    // What is wrong with a Secret is said once, however many environments use it.
+    let mut seen: Vec<String> = Vec::new();
     for (index, endpoint) in pipeline.endpoints().enumerate() {
         let Some(name) = pipeline.endpoint_rules(endpoint.environment()).secret_ref else {
             continue;
         };
-        let first = !seen.contains(&name);
         let path = format!("spec.environments[{index}]");
-        let keys = match secret(namespace, &name) {
-            None => {
-                found(
-                    path,
-                    format!(
-                        "endpoint {endpoint} does not exist: there is no Secret {namespace}/{name}"
-                    ),
-                );
-                continue;
-            }
-            Some(secret) => {
-                let (keys, remarks) = secret.hmac_keys();
-                for (data_key, remark) in remarks.iter().filter(|_| first) {
-                    let verb = if remark.is_refusal() { "refused" } else { "doubtful" };
-                    found(
-                        path.clone(),
-                        format!("Secret {namespace}/{name}, {data_key} is {verb}: {remark}"),
-                    );
-                }
-                keys
-            }
+        let Some(found) = secret(&name) else {
+            let why = format!("there is no Secret {namespace}/{name}");
+            findings
+                .push(Finding::error(path, format!("endpoint {endpoint} does not exist: {why}")));
+            continue;
         };
-        if keys.is_empty() {
-            let message = format!(
-                "endpoint {endpoint} does not exist: Secret {namespace}/{name} has no usable {}",
-                Secret::HMAC_KEY
-            );
-            found(path, message);
+        let (keys, remarks) = found.hmac_keys();
+        for (data_key, remark) in remarks.iter().filter(|_| !seen.contains(&name)) {
+            let (severity, verb) = if remark.is_refusal() {
+                (Severity::Error, "refused")
+            } else {
+                (Severity::Warning, "doubtful")
+            };
+            let message = format!("Secret {namespace}/{name}, {data_key} is {verb}: {remark}");
+            findings.push(Finding { severity, at: FieldError::new(path.clone(), message) });
         }
-        for key in keys.iter() {
-            senders.entry(key.fingerprint()).or_default().push(Sender {
-                pipeline,
-                endpoint: endpoint.clone(),
-                index,
-            });
+        if keys.is_empty() {
+            let why = format!("Secret {namespace}/{name} has no usable {}", Secret::HMAC_KEY);
+            findings
+                .push(Finding::error(path, format!("endpoint {endpoint} does not exist: {why}")));
         }
         seen.push(name);
     }
 }
 
-/// A key is shared in the sense that matters by endpoints whose events name the same object: those
-/// of one pipeline, and of pipelines with equal `appRef`.
-fn shared_keys(senders: &BTreeMap<Fingerprint, Vec<Sender<'_>>>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for group in senders.values().filter(|group| group.len() > 1) {
-        let mut by_object: BTreeMap<_, Vec<&Sender<'_>>> = BTreeMap::new();
-        for sender in group {
-            let AppRef { group, kind, name, .. } = sender.pipeline.app_ref();
-            let sharing = by_object.entry((group, kind, name)).or_default();
-            // Two data keys of one Secret may hold the same bytes.
-            if sharing.last().is_none_or(|last| last.endpoint != sender.endpoint) {
-                sharing.push(sender);
-            }
-        }
-        for sharing in by_object.values().filter(|sharing| sharing.len() > 1) {
-            findings.extend(sharing.iter().map(|sender| shared_key(sender, sharing)));
-        }
-    }
-    findings.sort();
-    findings.dedup();
-    findings
-}
-
-fn shared_key(sender: &Sender<'_>, sharing: &[&Sender<'_>]) -> Finding {
-    let others = || sharing.iter().filter(|other| other.endpoint != sender.endpoint);
-    let mut names: Vec<String> =
-        others().take(OTHERS_SHOWN).map(|other| other.endpoint.to_string()).collect();
-    let more = others().count().saturating_sub(OTHERS_SHOWN);
-    if more > 0 {
-        names.push(format!("{more} more"));
-    }
-    let message = format!(
-        "endpoint {} shares a key with {}: give each a key of its own, so that a signature is bound to its path",
-        sender.endpoint,
-        names.join(", ")
-    );
-    Finding {
-        pipeline: sender.pipeline.key().clone(),
-        warning: FieldError::new(format!("spec.environments[{}]", sender.index), message),
+fn shared_namespaces(pipeline: &Pipeline, index: usize, path: &str, findings: &mut Vec<Finding>) {
+    let Some(environment) = pipeline.environments().get(index) else { return };
+    let mut namespaces: Vec<&str> =
+        environment.targets.iter().map(|target| target.namespace.as_str()).collect();
+    let all = namespaces.len();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    if namespaces.len() < all {
+        findings.push(Finding::warning(
+            path,
+            "targets share a namespace and after is all: their events count only with \
+             eventMetadata cluster: <clusterRef.name>",
+        ));
     }
 }
-
-fn shared_namespaces(pipeline: &Pipeline, found: &mut impl FnMut(String, String)) {
-    for (index, environment) in pipeline.environments().iter().enumerate() {
-        let needs_all = pipeline
-            .next(&environment.name)
-            .is_some_and(|next| pipeline.promotion_into(&next.name).after == After::All);
-        let mut namespaces: Vec<&str> =
-            environment.targets.iter().map(|target| target.namespace.as_str()).collect();
-        let all = namespaces.len();
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        if needs_all && namespaces.len() < all {
-            let message = "targets share a namespace and after is all: their events count only with eventMetadata cluster: <clusterRef.name>";
-            found(format!("spec.environments[{index}].targets"), message.to_owned());
-        }
-    }
-}
-
-fn colliding_branches(
-    pipeline: &Pipeline,
-    branches: &mut BTreeMap<String, String>,
-    found: &mut impl FnMut(String, String),
-) {
-    for (index, environment) in pipeline.environments().iter().enumerate().skip(1) {
-        let targets: Vec<_> = match pipeline.promotion_into(&environment.name).per {
-            super::Per::Environment => vec![None],
-            super::Per::Target => {
-                environment.targets.iter().map(|target| Some(target.id())).collect()
-            }
-        };
-        for target in targets {
-            let destination = Destination {
-                pipeline: pipeline.key(),
-                environment: &environment.name,
-                target: target.as_ref(),
-            };
-            let (branch, name) = (destination.branch(), destination.to_string());
-            if let Some(other) = branches.get(&branch).filter(|other| **other != name) {
-                let message =
-                    format!("shares the branch {branch} with {other}: the later one gets a suffix");
-                found(format!("spec.environments[{index}]"), message);
-            }
-            branches.entry(branch).or_insert(name);
-        }
-    }
-}
-
-/// Endpoints with the same key that one finding names.
-const OTHERS_SHOWN: usize = 5;

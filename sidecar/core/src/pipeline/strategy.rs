@@ -195,8 +195,8 @@ pub struct Webhook {
     pub secret_ref: Option<String>,
 }
 
-/// What an address tells about itself. The rules for use (allowed hosts, plain http) are those of
-/// whoever connects.
+/// What an address tells about itself. Whether it may be used (allowed hosts, plain http) is
+/// checked where it is connected to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Address<'a> {
     pub(crate) host: &'a str,
@@ -212,6 +212,11 @@ pub(crate) fn parse_address<'a>(url: &'a str, schemes: &[&str]) -> Result<Addres
     let expected =
         schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(", ");
     let Some((scheme, rest)) = url.split_once("://") else {
+        if schemes.contains(&"ssh")
+            && let Some(host) = short_ssh_host(url)
+        {
+            return Ok(Address { host, has_user: false });
+        }
         return Err(format!("expected an address that begins with {expected}, got none of them"));
     };
     if !schemes.contains(&scheme) {
@@ -236,6 +241,24 @@ pub(crate) fn parse_address<'a>(url: &'a str, schemes: &[&str]) -> Result<Addres
     Ok(Address { host, has_user: !user.is_empty() })
 }
 
+/// The host of `git@host:org/repository.git`, as forges show it for cloning. A text without a user
+/// counts only with a dot in the host: `https:/host/x` is a slip.
+fn short_ssh_host(url: &str) -> Option<&str> {
+    let (authority, path) = url.split_once(':')?;
+    let (user, host) =
+        authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let allowed = |text: &str| {
+        !text.is_empty()
+            && !text.starts_with('-')
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+    };
+    let is_short = allowed(host)
+        && user.map_or(host.contains('.'), allowed)
+        && !path.trim_matches('/').is_empty()
+        && !path.starts_with('-');
+    is_short.then_some(host)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code")]
@@ -253,13 +276,22 @@ mod tests {
             ("http://[::1]:80/r", "::1"),
             ("file:///srv/git/r.git", ""),
             ("https://gitlab.com/weaveworks/<my-awesome-project.git>", "gitlab.com"),
+            ("git@github.com:o/r.git", "github.com"),
+            ("git@bitbucket:scm/key/r.git", "bitbucket"),
+            ("github.com:o/r", "github.com"),
         ] {
             assert_eq!(parse_address(url, &GIT).unwrap().host, host, "{url}");
         }
         for url in [
             "",
             "github.com/o/r",
-            "git@github.com:o/r",
+            "git@github.com",
+            "git@github.com:",
+            "git@-oProxyCommand=x:o/r",
+            "-l@github.com:o/r",
+            "git:hunter2@github.com:o/r",
+            "https:/github.com/o/r",
+            "ext::sh -c x",
             "ftp://h/r",
             "https://",
             "https:///r",
@@ -270,6 +302,7 @@ mod tests {
         ] {
             assert!(parse_address(url, &GIT).is_err(), "{url}");
         }
+        assert!(parse_address("git@github.com:o/r", &["https", "http"]).is_err());
         assert!(!parse_address("https://u:hunter2@h/r", &GIT).unwrap_err().contains("hunter2"));
     }
 }

@@ -154,14 +154,7 @@ impl Repository {
     }
 
     fn problem(&mut self, severity: Severity, file: &Path, line: usize, message: String) {
-        self.problems.push(Problem {
-            severity,
-            file: Some(file.to_owned()),
-            line,
-            path: String::new(),
-            message,
-            object: None,
-        });
+        self.problems.push(Problem::in_line(severity, file, line, message));
     }
 }
 

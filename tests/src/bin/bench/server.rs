@@ -22,7 +22,7 @@ use lockgate::intake::{self, Delivery, Intake};
 use lockgate::ledger::sqlite::SqliteLedger;
 use lockgate::ledger::{Ledger, Retention};
 use lockgate::metrics::Metrics;
-use lockgate::pipelines::Catalog;
+use lockgate::pipelines::{Folder, Rules};
 use lockgate::promote::{self, Scheduler};
 use lockgate::strategy::{self, Connect, GitSettings};
 use lockgate_core::retry::RetryPolicy;
@@ -73,7 +73,7 @@ async fn run(folder: &Path) -> Result<()> {
 }
 
 fn intake(folder: &Path) -> Result<Intake> {
-    let (catalog, follow) = Catalog::open(&folder.join("pipelines"))?;
+    let (source, catalog) = Folder::open(&folder.join("pipelines"), Rules::default())?;
     let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(
         &folder.join("reference"),
         Retention::default(),
@@ -109,7 +109,7 @@ fn intake(folder: &Path) -> Result<Intake> {
         Scheduler::new(catalog.clone(), Arc::clone(&ledger), settings, metrics.clone());
     // They run as long as the process, which has nothing to clean up.
     tokio::spawn(async move { runner.run().await.map_err(|error| anyhow!(error)) });
-    tokio::spawn(follow);
+    tokio::spawn(source.follow());
     let freshness = Freshness { past: Duration::from_secs(600), future: Duration::from_secs(120) };
     let settings = intake::Settings {
         freshness,
