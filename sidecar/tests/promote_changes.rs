@@ -60,7 +60,7 @@ async fn a_change_makes_due_what_would_wait_for_an_hour() {
     let promotion = world.promote("podinfo", "1.0.0").await;
     until_failed_once(&world, &promotion).await;
     let other = pipeline_with("podinfo", &json!({"notification": {}}), &json!({"after": "all"}));
-    world.catalog.replace(vec![other], vec![hmac()]);
+    world.source.replace(vec![other], vec![hmac()]);
     let tried = |it: &Promotion| matches!(it.state, State::Pending { attempts: 2, .. });
     world.until_it(promotion.id, "tried again", tried).await;
     world.stop().await;
@@ -74,9 +74,9 @@ async fn manual_counts_at_every_claim_and_goes_with_the_pipeline() {
     let promotion = world.promote("podinfo", "1.0.0").await;
     until_failed_once(&world, &promotion).await;
     // It is due at once, and what the Pipeline says now counts.
-    world.catalog.replace(vec![notifying(true)], vec![hmac()]);
+    world.source.replace(vec![notifying(true)], vec![hmac()]);
     world.until(promotion.id, "WaitingApproval").await;
-    world.catalog.replace(vec![notifying(false)], vec![hmac()]);
+    world.source.replace(vec![notifying(false)], vec![hmac()]);
     until_failed_once(&world, &promotion).await;
     world.stop().await;
 }
@@ -95,12 +95,12 @@ async fn what_is_left_of_a_deleted_pipeline_ends_and_comes_back_with_it() {
     assert_eq!(waiting.state.name(), "WaitingApproval");
     let pending = world.promote("other", "1.0.0").await;
     until_failed_once(&world, &pending).await;
-    world.catalog.replace(vec![], vec![hmac()]);
+    world.source.replace(vec![], vec![hmac()]);
     for promotion in [&waiting, &pending] {
         let ended = world.until(promotion.id, "Failed").await;
         assert_eq!(reason(&ended), Some(FailureReason::PipelineDeleted));
     }
-    world.catalog.replace(vec![notifying(true), other()], vec![hmac()]);
+    world.source.replace(vec![notifying(true), other()], vec![hmac()]);
     world.until(waiting.id, "WaitingApproval").await;
     until_failed_once(&world, &pending).await;
     world.stop().await;

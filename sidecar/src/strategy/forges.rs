@@ -121,8 +121,8 @@ fn connection(
     let (observer, forge) = (Arc::clone(observer), kind.as_str());
     Ok(Connection {
         credentials: credentials::for_forge(secret, kind)?,
-        ca: credentials::authority(secret),
-        proxy: credentials::proxy(secret),
+        ca: secret.authorities()?.map(<[u8]>::to_vec),
+        proxy: secret.proxy()?,
         observer: Arc::new(move |operation, code| observer.forge_request(forge, operation, code)),
         timeout: Connection::TIMEOUT,
     })

@@ -34,7 +34,7 @@ use super::order::{Order, Site};
 use super::outcome::{Ended, Outcome, Seen};
 use super::ownership::{Claim, Survey};
 use super::repository::Job;
-use super::{Executor, Part, credentials};
+use super::{Executor, Part};
 
 /// Makes one attempt to have a pull request with the version.
 pub(super) async fn carry_out(
@@ -79,7 +79,7 @@ pub(super) async fn authenticate(
     site: &ForgeSite,
     settings: &Strategy,
 ) -> Result<(), Fault> {
-    if !credentials::is_app(&site.secret) || !settings.url.trim_start().starts_with("http") {
+    if !site.secret.is_github_app() || !settings.url.trim_start().starts_with("http") {
         return Ok(());
     }
     let Some(token) = site.forge.git_token(GIT_TOKEN).await? else {

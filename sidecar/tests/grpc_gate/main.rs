@@ -20,7 +20,7 @@ use std::{
 use lockgate::{
     grpc::{GateService, Hooks, UnixSocket},
     metrics::Metrics,
-    pipelines::{Memory, Rules},
+    pipelines::{Catalog, Memory, Rules},
 };
 use lockgate_api::v1::{DeliverRequest, SyncRequest, gate_client::GateClient};
 use lockgate_core::pipeline::Pipeline;
@@ -61,10 +61,10 @@ fn world(count: usize, key: &str) -> (Vec<Pipeline>, Vec<Secret>) {
     )
 }
 
-struct Gate {
+struct Gate<S = Memory> {
     _dir: TempDir,
     path: PathBuf,
-    source: Memory,
+    source: S,
     metrics: Metrics,
     refused: Arc<Mutex<Vec<(Name, u32)>>>,
     stop: watch::Sender<bool>,
@@ -91,7 +91,11 @@ async fn start_with(
     pipelines: Vec<Pipeline>,
     secrets: Vec<Secret>,
 ) -> Gate {
-    let (source, catalog) = Memory::open(Rules::default(), pipelines, secrets);
+    start_on(settings, Memory::open(Rules::default(), pipelines, secrets)).await
+}
+
+/// A gate over a catalog, and the source that publishes into it.
+async fn start_on<S>(settings: EdgeSettings, (source, catalog): (S, Catalog)) -> Gate<S> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("run/gate.sock");
     let (stop, stopped) = watch::channel(false);
@@ -107,7 +111,7 @@ async fn start(pipelines: Vec<Pipeline>, secrets: Vec<Secret>) -> Gate {
     start_with(EdgeSettings::default(), pipelines, secrets).await
 }
 
-impl Gate {
+impl<S> Gate<S> {
     async fn client(&self) -> GateClient<Channel> {
         connect(&self.path).await
     }

@@ -1,5 +1,9 @@
 //! Sync: pages, deltas, versions, and what it tells of refused signatures.
 
+use std::sync::Arc;
+
+use lockgate::pipelines::Folder;
+
 use super::*;
 
 #[tokio::test]
@@ -176,11 +180,11 @@ async fn a_change_that_touches_no_endpoint_is_no_news() {
 }
 
 /// A folder with these documents in one file.
-fn folder(documents: &[String]) -> (TempDir, Catalog) {
+fn folder(documents: &[String]) -> (TempDir, (Arc<Folder>, Catalog)) {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("all.yaml"), documents.join("---\n")).unwrap();
-    let (catalog, _watcher) = Catalog::open(dir.path()).unwrap();
-    (dir, catalog)
+    let folder = Folder::open(dir.path(), Rules::default()).unwrap();
+    (dir, folder)
 }
 
 fn broken(number: usize) -> String {
@@ -190,8 +194,8 @@ fn broken(number: usize) -> String {
 
 #[tokio::test]
 async fn documents_that_cannot_be_read_are_told_by_name() {
-    let (_dir, catalog) = folder(&[broken(1), broken(2)]);
-    let gate = start_with(EdgeSettings::default(), catalog).await;
+    let (_dir, folder) = folder(&[broken(1), broken(2)]);
+    let gate = start_on(EdgeSettings::default(), folder).await;
     let certainty = sync(&mut gate.client().await, 0, "").await.certainty;
     let names: Vec<String> = certainty.unreadable.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["team/broken-001", "team/broken-002"]);
@@ -201,8 +205,8 @@ async fn documents_that_cannot_be_read_are_told_by_name() {
 #[tokio::test]
 async fn more_broken_documents_than_one_answer_tells_leave_nothing_certain() {
     let documents: Vec<String> = (0..101).map(broken).collect();
-    let (_dir, catalog) = folder(&documents);
-    let gate = start_with(EdgeSettings::default(), catalog).await;
+    let (_dir, folder) = folder(&documents);
+    let gate = start_on(EdgeSettings::default(), folder).await;
     let certainty = sync(&mut gate.client().await, 0, "").await.certainty;
     assert_eq!((certainty.complete, certainty.unreadable.len()), (false, 0));
 }
