@@ -179,4 +179,10 @@ impl Promotion {
             updated_at: now,
         }
     }
+
+    /// Whether nothing has happened to it since it was made.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.updated_at == self.created_at
+    }
 }

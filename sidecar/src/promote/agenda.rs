@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lockgate_core::pipeline::StrategyKind;
-use lockgate_core::promotion::{Promotion, PromotionId, State};
+use lockgate_core::promotion::{Cleanup, Promotion, PromotionId, State};
+use lockgate_core::retry::later;
 
 use super::choose::{Candidate, Kind, Place};
 use super::plan::{Plan, Step};
@@ -14,7 +16,6 @@ use crate::ledger::Destination;
 use crate::pipelines::Snapshot;
 
 /// Promotions that something may be left to do for.
-#[derive(Default)]
 pub(super) struct Agenda {
     entries: HashMap<PromotionId, Entry>,
     /// What has a time, by that.
@@ -23,6 +24,8 @@ pub(super) struct Agenda {
     failed: BTreeMap<Destination, PromotionId>,
     /// Promotions whose wait was warned about.
     warned: HashSet<PromotionId>,
+    /// Between two steps of a clean-up. Nobody waits for it.
+    pause: Duration,
 }
 
 pub(super) struct Entry {
@@ -49,6 +52,16 @@ impl Entry {
 }
 
 impl Agenda {
+    pub(super) fn new(pause: Duration) -> Self {
+        Self {
+            entries: HashMap::new(),
+            due: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            warned: HashSet::new(),
+            pause,
+        }
+    }
+
     /// Takes in a promotion as it is now.
     pub(super) fn learn(&mut self, promotion: Arc<Promotion>, heard: Heard, snapshot: &Snapshot) {
         let id = promotion.id;
@@ -66,7 +79,7 @@ impl Agenda {
                 return;
             }
         }
-        let untouched = promotion.updated_at == promotion.created_at;
+        let untouched = promotion.is_untouched();
         let first = match before {
             Some(before) => before.first && untouched,
             None => heard == Heard::News && untouched,
@@ -80,7 +93,9 @@ impl Agenda {
 
     /// Forgets everything: it is read anew.
     pub(super) fn clear(&mut self) {
-        *self = Self { warned: std::mem::take(&mut self.warned), ..Self::default() };
+        self.entries.clear();
+        self.due.clear();
+        self.failed.clear();
     }
 
     /// Pipelines or Secrets have changed: where everything works may have too.
@@ -110,6 +125,14 @@ impl Agenda {
         let work = match &promotion.state {
             State::Pending { next_attempt_at, .. } => Some((Kind::Attempt, *next_attempt_at)),
             State::PullRequestOpen { poll, .. } => Some((Kind::Poll, poll.at)),
+            // The newer promotion's attempt comes first if it can: no poll begins in a repository
+            // where an attempt works. It takes most pull requests over, and nothing is left to do.
+            State::Superseded { cleanup: Cleanup::Due { .. }, .. } => {
+                Some((Kind::Poll, later(promotion.updated_at, NEWER_FIRST)))
+            }
+            State::Superseded { cleanup: Cleanup::Disarmed { .. }, .. } => {
+                Some((Kind::Poll, later(promotion.updated_at, self.pause)))
+            }
             _ => None,
         };
         let plan = Plan::of(snapshot, promotion);
@@ -148,6 +171,17 @@ impl Agenda {
         self.entries.get(&id)
     }
 
+    /// Puts off a step of a clean-up that has to wait, or could not be taken.
+    pub(super) fn put_off(&mut self, id: PromotionId, now: Timestamp) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if let (State::Superseded { .. }, Some((kind, at))) = (&entry.promotion.state, entry.work) {
+            let next = later(now, self.pause);
+            self.due.remove(&(at, id));
+            self.due.insert((next, id));
+            entry.work = Some((kind, next));
+        }
+    }
+
     /// A task begins for a promotion: what it does outside is not the first any more.
     pub(super) fn begun(&mut self, id: PromotionId) {
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -178,3 +212,6 @@ impl Agenda {
         self.failed.values().filter_map(|id| self.entries.get(id)).map(|entry| &entry.promotion)
     }
 }
+
+/// How much later than the newer promotion a clean-up is due.
+const NEWER_FIRST: Duration = Duration::from_millis(100);

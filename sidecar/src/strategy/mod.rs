@@ -27,6 +27,7 @@ mod place;
 mod poll;
 mod pull_request;
 mod repository;
+mod retire;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub use forges::Connect;
 pub use order::{Fence, Order, Site, Work};
 pub use outcome::{Ended, Outcome, Seen};
 pub use poll::{Polled, Switched};
+pub use retire::Retired;
 
 /// How orders are carried out, whichever they are.
 #[derive(Clone, Debug)]
@@ -151,6 +153,27 @@ impl Executor {
         tag: Option<&str>,
     ) -> Result<Polled, Fault> {
         poll::poll(self, order, pull, tag).await
+    }
+
+    /// Looks once at an overtaken pull request, and switches merging off if it is still open.
+    ///
+    /// # Errors
+    /// What kept the forge from answering.
+    pub async fn disarm(&self, order: &Order, pull: &PullRequestRecord) -> Result<Retired, Fault> {
+        retire::disarm(self, order, pull).await
+    }
+
+    /// Tells the reviewers of an overtaken pull request that stays open what they should know.
+    ///
+    /// # Errors
+    /// What kept the forge from taking it.
+    pub async fn farewell(
+        &self,
+        order: &Order,
+        pull: &PullRequestRecord,
+        text: &str,
+    ) -> Result<(), Fault> {
+        retire::farewell(self, order, pull, text).await
     }
 
     /// What the branches of `names` point at now, in the repository of `work`. Nothing is fetched,

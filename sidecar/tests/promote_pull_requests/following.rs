@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use lockgate::promote::Poll;
 use lockgate::strategy::Connect;
 use lockgate::view::{PromotionView, PullRequestState};
-use lockgate_core::promotion::State;
+use lockgate_core::promotion::{Cleanup, Promotion, State};
 use serde_json::json;
 
 use crate::world::forge::{FakeForge, folder};
@@ -115,4 +116,36 @@ async fn following_goes_on_while_every_worker_is_busy() {
     world.until(promotion.id, "Merged").await;
     assert_eq!(world.now(stuck.id).await.state.name(), "Running");
     world.kill(dir.path()).await;
+}
+
+#[tokio::test]
+async fn a_rollback_switches_off_the_merge_of_what_it_rolls_back() {
+    let (dir, forge) = (folder(), forge().await);
+    let world = start(&dir, &forge, &json!({"autoMerge": true}));
+    let bad = world.promote("podinfo", "1.3.0").await;
+    assert!(forge.pull(1).auto_merge, "{bad:?}");
+    // The base has 1.0.0 already, so the newer promotion needs no pull request.
+    let back = world.promote("podinfo", "1.0.0").await;
+    assert_eq!(back.state.name(), "Done");
+    let cleaned =
+        |it: &Promotion| matches!(it.state, State::Superseded { cleanup: Cleanup::Done, .. });
+    world.until_it(bad.id, "cleaned up", cleaned).await;
+    assert!(!forge.pull(1).auto_merge, "it would merge the bad version");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_person_merged_before_a_newer_one_came_is_recorded_as_merged() {
+    let (dir, forge) = (folder(), forge().await);
+    // Nothing is polled meanwhile.
+    let poll = Poll { min: Duration::from_secs(60), max: Duration::from_secs(60) };
+    let options = Options { poll, ..forge.options() };
+    let pipelines = vec![podinfo(&forge, &json!({}))];
+    let world = World::start(dir.path(), pipelines, vec![hmac(), forge.secret()], options);
+    let first = world.promote("podinfo", "1.1.0").await;
+    forge.merge(1);
+    let second = world.promote("podinfo", "1.2.0").await;
+    world.until(first.id, "Merged").await;
+    assert_eq!(second.state.pull_request().map(|pull| pull.number), Some(2));
+    world.stop().await;
 }
