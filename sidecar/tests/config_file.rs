@@ -246,3 +246,14 @@ fn a_file_that_is_missing_broken_or_two_documents_is_an_error() {
     let (_dir, config) = with_file("# nothing\n", &[], &[]);
     assert!(config.is_ok());
 }
+
+#[test]
+fn no_pause_at_all_is_an_error_wherever_it_comes_from() {
+    let errors = load(None, &[("retry-delay", "0s"), ("retry-max-delay", "0s")], &[]).unwrap_err();
+    assert_eq!(
+        errors,
+        ["--retry-delay: retry.delay: expected more than zero: attempts would have no pause"]
+    );
+    let errors = load(None, &[], &[("LOCKGATE_RETRY_MAX_DELAY", "0s")]).unwrap_err();
+    assert_eq!(errors, ["LOCKGATE_RETRY_MAX_DELAY: retry.maxDelay: is shorter than retry.delay"]);
+}

@@ -224,6 +224,8 @@ pub enum EventProblem {
     NotATime(&'static str),
     /// A value of the metadata is not a text.
     MetadataNotText,
+    /// It is longer than Kubernetes allows, and would be kept.
+    TooLong(&'static str),
 }
 
 impl fmt::Display for EventProblem {
@@ -233,10 +235,14 @@ impl fmt::Display for EventProblem {
             Self::NotText(field) => write!(f, "{field} is not a string"),
             Self::NotAnObject(field) => write!(f, "{field} is not an object"),
             Self::NotATime(field) => write!(f, "{field} is not an RFC 3339 time"),
+            Self::TooLong(field) => write!(f, "{field} is longer than {MAX_NAME} bytes"),
             Self::MetadataNotText => f.write_str("metadata has a value that is not a string"),
         }
     }
 }
+
+/// The longest name in Kubernetes. What an event says of its object is remembered.
+const MAX_NAME: usize = 253;
 
 fn list(problems: &[EventProblem]) -> String {
     problems.iter().map(EventProblem::to_string).collect::<Vec<_>>().join(", ")
@@ -286,6 +292,18 @@ impl Reader {
         let uid = self.optional(object, "uid", "involvedObject.uid");
         let resource_version =
             self.optional(object, "resourceVersion", "involvedObject.resourceVersion");
+        for (path, value) in [
+            ("involvedObject.kind", kind.as_deref()),
+            ("involvedObject.name", name.as_deref()),
+            ("involvedObject.namespace", namespace.as_deref()),
+            ("involvedObject.apiVersion", api_version.as_deref()),
+            ("involvedObject.uid", Some(uid.as_str())),
+            ("involvedObject.resourceVersion", Some(resource_version.as_str())),
+        ] {
+            if value.is_some_and(|value| value.len() > MAX_NAME) {
+                self.problems.push(EventProblem::TooLong(path));
+            }
+        }
         Some(ObjectRef {
             api_version: api_version?,
             kind: kind?,

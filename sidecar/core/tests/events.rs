@@ -213,3 +213,22 @@ proptest::proptest! {
         }
     }
 }
+
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+fn what_an_event_says_of_its_object_is_at_most_as_long_as_a_name() {
+    let parse = |field: &str, length: usize| {
+        let mut event = serde_json::json!({
+            "involvedObject": {"kind": "K", "namespace": "n", "name": "n", "apiVersion": "v1", "uid": "u", "resourceVersion": "1"},
+            "severity": "info", "timestamp": "2026-11-20T09:14:07Z", "reason": "UpgradeSucceeded",
+        });
+        event["involvedObject"][field] = "x".repeat(length).into();
+        Event::parse(event.to_string().as_bytes())
+    };
+    for field in ["kind", "namespace", "name", "apiVersion", "uid", "resourceVersion"] {
+        assert!(parse(field, 253).is_ok(), "{field}");
+        let error = parse(field, 254).unwrap_err().to_string();
+        let expected = format!("involvedObject.{field} is longer than 253 bytes");
+        assert!(error.contains(&expected), "{error}");
+    }
+}

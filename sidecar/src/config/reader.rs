@@ -182,6 +182,9 @@ impl Reader {
         {
             self.fail("retry.maxDelay", "is shorter than retry.delay");
         }
+        if delay.is_some_and(|delay| delay.is_zero()) {
+            self.fail("retry.delay", "expected more than zero: attempts would have no pause");
+        }
         let threshold =
             self.parse::<std::num::NonZeroU32>("retry.threshold", "expected a number from 1 up");
         let give_up_after = self.duration("retry.giveUpAfter");
