@@ -84,3 +84,6 @@ pub(super) fn writes(before: &Promotion, after: Promotion, announcement: Option<
 
 /// The kind of the event stream's entry for a notification: the reason of the original's event.
 const ANNOUNCEMENT: &str = "Promote";
+
+#[cfg(test)]
+mod tests;
