@@ -1,4 +1,4 @@
-// Pins the Gitea that the tests run against: tests/setup.sh gitea builds the tool below. The replace lines are Gitea's own
+// Pins the Gitea that the tests run against: tests/setup/gitea builds the tool below. The replace lines are Gitea's own
 // (a main module's are the only ones that count).
 module lockgate/tests/servers/gitea
 

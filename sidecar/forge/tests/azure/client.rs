@@ -154,7 +154,7 @@ fn collect(path: &str, value: &Value, fields: &mut BTreeSet<String>) {
 
 async fn node(world: &Server, commit: &str) -> Value {
     let library = std::env::var("LOCKGATE_AZURE_CLIENT")
-        .expect("LOCKGATE_AZURE_CLIENT names Microsoft's client: make test sets it, or $(tests/setup.sh azure-client)");
+        .expect("LOCKGATE_AZURE_CLIENT names Microsoft's client: make test sets it, or $(tests/setup/azure-client)");
     let url = world.address();
     let (collection, _) = url.split_once("/My%20Project").unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/azure/flow.cjs");

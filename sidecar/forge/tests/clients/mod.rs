@@ -55,7 +55,7 @@ pub async fn promote(forge: &dyn Forge, commit: &str, has_labels: bool) {
 /// Runs a script of this folder with the Python that has the clients.
 pub async fn run(script: &str, arguments: &[&str]) {
     let python = std::env::var("LOCKGATE_FORGE_CLIENTS").expect(
-        "LOCKGATE_FORGE_CLIENTS is not set: `make test` sets it, or: export LOCKGATE_FORGE_CLIENTS=$(tests/setup.sh forge-clients)",
+        "LOCKGATE_FORGE_CLIENTS is not set: `make test` sets it, or: export LOCKGATE_FORGE_CLIENTS=$(tests/setup/forge-clients)",
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let output = tokio::process::Command::new(python)

@@ -29,7 +29,7 @@ struct Checker {
 impl Checker {
     fn start(script: &str) -> Self {
         let run = std::env::var("LOCKGATE_CONTRACT").expect(
-            "LOCKGATE_CONTRACT is not set: export LOCKGATE_CONTRACT=$(tests/setup.sh contract)",
+            "LOCKGATE_CONTRACT is not set: export LOCKGATE_CONTRACT=$(tests/setup/contract)",
         );
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract").join(script);
         let mut child = Command::new(run)
