@@ -16,13 +16,15 @@ use lockgate_core::secret::Secret;
 use lockgate_e2e::artifacts;
 use serde_json::Value;
 
-/// Every document of every YAML file under `k8s/samples`.
+/// Every document of every YAML file under `k8s/samples`, with values in place of the examples, as
+/// a user has to put them.
 fn documents() -> Vec<(PathBuf, Value)> {
     let mut files = Vec::new();
     collect(&artifacts::workspace().join("k8s/samples"), &mut files);
     assert!(files.len() >= 2, "{files:?}");
     let documents = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
+        let text = text.replace("example-only", "sample").replace("change-me", "replaced");
         let values: Vec<Value> = serde_saphyr::from_multiple(&text)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         values.into_iter().map(|value| (path.clone(), value)).collect::<Vec<_>>()
@@ -94,6 +96,21 @@ fn every_secret_of_lockgate_loads_without_a_remark() {
         assert!(loaded.warnings.is_empty(), "{}: {:?}", path.display(), loaded.warnings);
         let (_, remarks) = loaded.value.hmac_keys();
         assert!(remarks.is_empty(), "{}: {}", path.display(), remarks.len());
+    }
+}
+
+#[test]
+fn what_a_sample_shows_as_a_secret_is_refused_until_it_is_replaced() {
+    let path = artifacts::workspace().join("k8s/samples/lockgate/secrets.yaml");
+    let text = fs::read_to_string(path).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    assert!(documents.len() > 2);
+    for document in documents {
+        let secret = Secret::from_value(&document).unwrap().value;
+        let (keys, remarks) = secret.hmac_keys();
+        assert!(keys.is_empty(), "{}", secret.name());
+        let has_key = secret.keys().any(|key| key.starts_with(Secret::HMAC_KEY));
+        assert_eq!(has_key, !remarks.is_empty(), "{}", secret.name());
     }
 }
 

@@ -277,7 +277,8 @@ mod tests {
         assert_eq!(parse_title_version(&message), Some("1.2.3"));
         assert_eq!(version_of_message(&message), Some(Version::new("1.2.3").unwrap()));
         assert_eq!(message.lines().count(), 4);
-        // A version of two parts survives, an amended message or a forge's line ends notwithstanding.
+        // A version of two parts survives, an amended message or a forge's line ends
+        // notwithstanding.
         let both = Version::new("v1.2.3@sha1:7d1b2c3f").unwrap();
         let message = destination.commit_message(&both, id);
         assert!(message.ends_with("\nLockgate-Version: v1.2.3@sha1:7d1b2c3f\n"), "{message}");

@@ -10,8 +10,8 @@
 //! are accepted "wherever personal access tokens are used" ("Authentication with Azure Repos").
 //!
 //! **A token that is not accepted** gets the sign-in page: 203 with HTML, or a redirect to
-//! `_signin`. Both are [`ForgeFault::AuthenticationFailed`], as 401 is, which `X-TFS-FedAuthRedirect:
-//! Suppress` asks for (Microsoft's clients send it).
+//! `_signin`. Both are [`ForgeFault::AuthenticationFailed`], as 401 is, which
+//! `X-TFS-FedAuthRedirect: Suppress` asks for (Microsoft's clients send it).
 //!
 //! **Lists are shortened**: descriptions to 400 characters ("Get Pull Requests"), and labels and
 //! auto-complete are not promised there. So what a list finds is read once more by its number:

@@ -23,8 +23,8 @@ pub(crate) trait Explain: Sync {
     /// What a pull request is called.
     fn name_of(&self, number: u64) -> String;
 
-    /// The address of a repository that has moved, from the interface's address that the forge named;
-    /// `None`: that is the best there is.
+    /// The address of a repository that has moved, from the interface's address that the forge
+    /// named; `None`: that is the best there is.
     async fn moved(&self, _operation: &'static str, _to: &str) -> Option<String> {
         None
     }

@@ -12,8 +12,8 @@
 //! - `head.sha` of one that has ended is where its branch is now, on Forgejo and on Gitea before
 //!   1.24. What it ended with stays in `refs/pull/N/head`, which is asked for instead.
 //! - Lists may have entries that are `null` (announced in Forgejo's description of its interface).
-//! - **Draft** is a prefix of the title, `WIP:` or `[WIP]`. It is not part of our titles, and an edit
-//!   keeps it: a person put it there.
+//! - **Draft** is a prefix of the title, `WIP:` or `[WIP]`. It is not part of our titles, and an
+//!   edit keeps it: a person put it there.
 //! - Whether a new pull request can be merged is found out in the background; until then a merge
 //!   cannot be scheduled and the answer is 405 "Please try again later", as with a conflict. It
 //!   becomes [`ForgeFault::NotYet`].

@@ -47,8 +47,8 @@ impl GitHub {
         Client::new(repository, &connection).map(Self)
     }
 
-    /// Those of this repository that join the branches, in the forge's order: the `first` of them, or
-    /// all.
+    /// Those of this repository that join the branches, in the forge's order: the `first` of them,
+    /// or all.
     async fn list(
         &self,
         head: &str,

@@ -303,7 +303,8 @@ impl Answer {
         shown(&self.text)
     }
 
-    /// Everything that it says, for a table: the whole body, which also names exceptions and fields.
+    /// Everything that it says, for a table: the whole body, which also names exceptions and
+    /// fields.
     fn words(&self) -> String {
         if self.body.is_null() { self.text.clone() } else { self.body.to_string() }
     }

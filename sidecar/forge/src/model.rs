@@ -65,8 +65,8 @@ pub enum Mergeability {
     /// It conflicts: nobody can merge it before its branch is made anew from the base, or a person
     /// resolves the conflict.
     Conflicting,
-    /// It does not conflict, but the base's rules want its branch on top of the base, which has moved
-    /// on: it has to be made anew as well.
+    /// It does not conflict, but the base's rules want its branch on top of the base, which has
+    /// moved on: it has to be made anew as well.
     Behind,
 }
 
@@ -90,8 +90,8 @@ pub struct NewPullRequest {
 /// was seen to take 38 s (srtab/daiv#1436), GitHub a few seconds (gitbutlerapp/gitbutler#4904).
 pub const UNSEEN: Duration = Duration::from_secs(5 * 60);
 
-/// For how long after a change of a pull request its checks may not have begun. Armed before, it would
-/// be merged with no check at all: renovatebot/renovate#46236 has seen that of GitLab.
+/// For how long after a change of a pull request its checks may not have begun. Armed before, it
+/// would be merged with no check at all: renovatebot/renovate#46236 has seen that of GitLab.
 pub(crate) const SETTLED: Duration = Duration::from_secs(2 * 60);
 
 /// A password for git that the forge gave out.

@@ -1,8 +1,8 @@
 //! Titles and bodies as long as each forge takes them.
 //!
 //! A text that is too long would be refused after the push, so it is cut before. A cut title ends
-//! with an ellipsis. A cut body keeps its beginning, where the metadata block is, ends at the end of
-//! a line where one is near, closes an open code block, and says that it was cut.
+//! with an ellipsis. A cut body keeps its beginning, where the metadata block is, ends at the end
+//! of a line where one is near, closes an open code block, and says that it was cut.
 
 use std::borrow::Cow;
 

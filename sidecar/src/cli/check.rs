@@ -18,8 +18,8 @@ use repository::{Found, Repository};
 ///
 /// Reads the files, and all *.yaml and *.yml in the folders, as a sidecar would. Each problem names
 /// file, line and the path in the document. Warns about keys that several endpoints share, missing
-/// Secrets and weak keys. With --repository also looks for the markers that promotions will edit, in
-/// the files that promotions look at.
+/// Secrets and weak keys. With --repository also looks for the markers that promotions will edit,
+/// in the files that promotions look at.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Check {

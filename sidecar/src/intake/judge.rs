@@ -359,8 +359,8 @@ impl Verdict {
     }
 }
 
-/// Whether nothing was ever brought to the destination: there was no promotion, or only such as were
-/// the first themselves and came to nothing.
+/// Whether nothing was ever brought to the destination: there was no promotion, or only such as
+/// were the first themselves and came to nothing.
 fn is_first(excerpt: &Excerpt, intent: &Intent) -> bool {
     let past = excerpt.history.promotions.iter().find(|past| past.target == intent.target);
     let Some(past) = past else { return false };

@@ -10,7 +10,8 @@
 //!   when somebody else wrote in between; only the last run counts.
 //! - **What is on disk before the answer** is what a step says: [`When::Now`] for an intent, a
 //!   failure, a person's decision and a supersede; [`When::Soon`] for the rest, which follows
-//!   together within [`SOON`]. A `kill -9` may undo the latter, and its work is found or done again.
+//!   together within [`SOON`]. A `kill -9` may undo the latter, and its work is found or done
+//!   again.
 //! - **Work begins with the commit.** [`Newsroom`] tells of a change once it is as durable as it
 //!   has to be, and the scheduler starts from there.
 //!

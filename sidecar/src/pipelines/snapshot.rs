@@ -111,7 +111,8 @@ impl Snapshot {
         self.verdict.complete
     }
 
-    /// Whether every document that is there reads, so that nothing can be named by one that does not.
+    /// Whether every document that is there reads, so that nothing can be named by one that does
+    /// not.
     pub fn reads_as_a_whole(&self) -> bool {
         self.verdict.all_named && !self.pipelines.iter().any(|item| item.uncertain)
     }

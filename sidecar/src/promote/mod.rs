@@ -16,8 +16,8 @@
 //! - **What waits.** A failed promotion is taken up again when its Pipeline or Secret changes, when
 //!   a branch that it saw has moved, and at a start. One whose strategy is not built yet stays
 //!   pending, with a warning.
-//! - **A ledger that cannot be written.** Nothing is begun meanwhile: its outcome could not be kept,
-//!   and the forge would be asked again and again.
+//! - **A ledger that cannot be written.** Nothing is begun meanwhile: its outcome could not be
+//!   kept, and the forge would be asked again and again.
 
 mod agenda;
 mod attempt;

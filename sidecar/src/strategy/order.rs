@@ -106,8 +106,8 @@ pub struct Site {
 
 impl Site {
     /// The repository's name: two attempts in one repository do not run at the same time. Spellings
-    /// of one repository that are not equal only lose speed: mirrors take turns, and a push compares
-    /// before it swaps.
+    /// of one repository that are not equal only lose speed: mirrors take turns, and a push
+    /// compares before it swaps.
     #[must_use]
     pub fn repository(&self) -> String {
         let url = self.url.trim().trim_end_matches('/');

@@ -190,7 +190,8 @@ pub fn manifest(pipeline: &str, version: &str) -> String {
 /// The parts of a sidecar, running on a folder.
 pub struct World {
     pub catalog: Catalog,
-    /// Publishes into the catalog of [`World::start`]; into another one where a test brings its own.
+    /// Publishes into the catalog of [`World::start`]; into another one where a test brings its
+    /// own.
     pub source: Memory,
     pub ledger: Arc<dyn Ledger>,
     pub scheduler: Scheduler,

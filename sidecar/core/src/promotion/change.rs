@@ -68,8 +68,8 @@ pub enum Change {
         /// When it is polled next.
         poll: Poll,
     },
-    /// The pull request was merged: `PullRequestOpen` → Merged, also of a superseded promotion whose
-    /// pull request is not cleaned up yet.
+    /// The pull request was merged: `PullRequestOpen` → Merged, also of a superseded promotion
+    /// whose pull request is not cleaned up yet.
     Merged {
         /// The commit on the base branch, where the forge tells it.
         commit: Option<String>,

@@ -144,8 +144,8 @@ impl Version {
 
 /// The version of a revision.
 ///
-/// - `6.5.4+0cc9a8446c95` with an `oci_digest` of `sha256:0cc9a8446c95…` → the name `6.5.4` and that
-///   hash: helm-controller added the suffix, and a tag cannot hold it;
+/// - `6.5.4+0cc9a8446c95` with an `oci_digest` of `sha256:0cc9a8446c95…` → the name `6.5.4` and
+///   that hash: helm-controller added the suffix, and a tag cannot hold it;
 /// - `<name>@<algorithm>:<hex>` → both, `<algorithm>:<hex>` → the hash alone;
 /// - `<branch>@sha1:<hex>` → the hash alone: a branch is never written. A name before `@sha1:` is a
 ///   tag if it is a semantic version or begins with `refs/tags/`, else a branch;

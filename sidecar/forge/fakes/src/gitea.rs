@@ -203,9 +203,9 @@ impl Gitea {
         self.world.state().replies.push_back(Reply::text(status, headers, text));
     }
 
-    /// From now on as Forgejo and Gitea before 1.24: `head.sha` of what has ended is where the branch
-    /// is now (go-gitea/gitea, `services/convert/pull.go` before 1.24), and lists begin with an entry
-    /// that is null, as the description of Forgejo's interface announces.
+    /// From now on as Forgejo and Gitea before 1.24: `head.sha` of what has ended is where the
+    /// branch is now (go-gitea/gitea, `services/convert/pull.go` before 1.24), and lists begin with
+    /// an entry that is null, as the description of Forgejo's interface announces.
     pub fn be_forgejo(&self) {
         self.world.state().forgejo = true;
     }

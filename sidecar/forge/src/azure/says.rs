@@ -3,8 +3,8 @@
 use super::RIGHT;
 use crate::says::{Line, Meaning};
 
-/// Pages are those of learn.microsoft.com. An error has a number (`TF…`, `VS…`) in its message and a
-/// name in `typeKey`; its words are in the language of the server.
+/// Pages are those of learn.microsoft.com. An error has a number (`TF…`, `VS…`) in its message and
+/// a name in `typeKey`; its words are in the language of the server.
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Line] = &[
     // A missing permission is named as people see it. Source of the names: "Permissions and groups

@@ -2,9 +2,9 @@
 //!
 //! It is a merge with `autoMerge`; `POST …/auto-merge` only tries one that was asked for. An older
 //! server does not know the field, ignores it, and merges at once. So the repository's auto-merge
-//! setting is asked for first: older servers do not have it. A pull request does not show whether it
-//! waits to be merged; `GET …/auto-merge` does. Where no merge check is missing Bitbucket merges at
-//! once: that is what was asked for.
+//! setting is asked for first: older servers do not have it. A pull request does not show whether
+//! it waits to be merged; `GET …/auto-merge` does. Where no merge check is missing Bitbucket merges
+//! at once: that is what was asked for.
 
 use lockgate_core::pipeline::MergeMethod;
 use reqwest::{Method, StatusCode};

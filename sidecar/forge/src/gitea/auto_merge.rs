@@ -2,8 +2,9 @@
 //!
 //! - Whether a new pull request can be merged is found out in the background; until then a merge
 //!   cannot be scheduled and the answer is 405 "Please try again later", as with a conflict.
-//! - A scheduled merge waits for what the protection of the base branch asks for. Without protection
-//!   Gitea merges within moments, also if a check has failed: it has nothing to wait for.
+//! - A scheduled merge waits for what the protection of the base branch asks for. Without
+//!   protection Gitea merges within moments, also if a check has failed: it has nothing to wait
+//!   for.
 //! - A merge style that the repository does not allow is scheduled all the same and then fails with
 //!   a word in the server's log only, so it is refused here.
 //! - No answer says whether a merge is scheduled. The timeline has an event for each that was

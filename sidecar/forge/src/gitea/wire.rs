@@ -80,8 +80,8 @@ pub(super) struct GiteaStatus {
     target_url: String,
 }
 
-/// A reference of the repository. Source: "Get specified ref or filtered repository's refs": one that
-/// is named exactly, or a list.
+/// A reference of the repository. Source: "Get specified ref or filtered repository's refs": one
+/// that is named exactly, or a list.
 #[derive(Deserialize)]
 pub(super) struct Reference {
     #[serde(rename = "ref")]
@@ -190,8 +190,8 @@ impl Pull {
     }
 }
 
-/// The prefix that makes it a draft, and the rest. Source: `WORK_IN_PROGRESS_PREFIXES`, whose default
-/// is `WIP:,[WIP]`.
+/// The prefix that makes it a draft, and the rest. Source: `WORK_IN_PROGRESS_PREFIXES`, whose
+/// default is `WIP:,[WIP]`.
 pub(super) fn split_draft(title: &str) -> (&str, &str) {
     for prefix in ["wip:", "[wip]"] {
         if let (Some(start), Some(rest)) = (title.get(..prefix.len()), title.get(prefix.len()..))

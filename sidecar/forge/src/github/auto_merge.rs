@@ -1,11 +1,12 @@
 //! Merging by GitHub itself.
 //!
-//! - What nothing holds up cannot be armed ("clean status"): it is merged at once, as was asked for.
-//!   Right after a push nothing holds it up either, because no check has begun: for two minutes after
-//!   a change that is [`ForgeFault::NotYet`].
+//! - What nothing holds up cannot be armed ("clean status"): it is merged at once, as was asked
+//!   for. Right after a push nothing holds it up either, because no check has begun: for two
+//!   minutes after a change that is [`ForgeFault::NotYet`].
 //! - A push by somebody without the right to write switches it off ("Automatically merging a pull
 //!   request"): `auto_merge` of each answer says how it stands.
-//! - Where the base branch has a merge queue, GitHub refuses to merge; then it is put into the queue.
+//! - Where the base branch has a merge queue, GitHub refuses to merge; then it is put into the
+//!   queue.
 
 use lockgate_core::pipeline::MergeMethod;
 use reqwest::{Method, StatusCode};

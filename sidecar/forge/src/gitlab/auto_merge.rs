@@ -165,8 +165,8 @@ impl GitLab {
     }
 }
 
-/// Why it must not be armed now: GitLab would merge it at once, and no pipeline has judged its head.
-/// `at` is the forge's own time, so that two clocks need not agree.
+/// Why it must not be armed now: GitLab would merge it at once, and no pipeline has judged its
+/// head. `at` is the forge's own time, so that two clocks need not agree.
 fn hindrance(project: &Project, pull: &Wire, at: Option<Timestamp>) -> Option<String> {
     if project.only_allow_merge_if_pipeline_succeeds == Some(true) {
         // GitLab itself waits.

@@ -2,9 +2,9 @@
 //!
 //! GitLab can be installed below a path, and groups nest to any depth, so that
 //! `https://host/gitlab/group/project` alone does not say whether `gitlab` is a group. The address
-//! is taken for a group first. If the host has no such project in its interface, each longer path is
-//! tried in turn, on the same host, and the first that has the project is kept. What was found once
-//! is not asked for again; an address that means but one thing costs nothing.
+//! is taken for a group first. If the host has no such project in its interface, each longer path
+//! is tried in turn, on the same host, and the first that has the project is kept. What was found
+//! once is not asked for again; an address that means but one thing costs nothing.
 
 use std::sync::OnceLock;
 

@@ -236,8 +236,8 @@ impl Mirror {
     /// written to disk: the objects wait in memory for [`Mirror::push`].
     ///
     /// # Errors
-    /// [`GitError::InvalidManifest`] if nothing that was found can be edited; [`GitError::SigningFailed`];
-    /// [`GitError::MirrorDamaged`].
+    /// [`GitError::InvalidManifest`] if nothing that was found can be edited;
+    /// [`GitError::SigningFailed`]; [`GitError::MirrorDamaged`].
     pub fn commit(
         &self,
         base: &CommitId,
@@ -313,8 +313,8 @@ impl fmt::Debug for Mirror {
 }
 
 /// The largest object that is taken into memory, in bytes, or an eighth of a container's memory if
-/// that is less: a repository with a larger one is refused. Manifests are a thousand times smaller; what is larger than this belongs into Git LFS,
-/// whose pointers are small.
+/// that is less: a repository with a larger one is refused. Manifests are a thousand times smaller;
+/// what is larger than this belongs into Git LFS, whose pointers are small.
 pub const LARGEST_OBJECT: u64 = 256 * 1024 * 1024;
 /// Packs that are combined when nobody waits.
 const MANY_PACKS: usize = 32;

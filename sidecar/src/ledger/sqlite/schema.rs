@@ -12,7 +12,8 @@ use rusqlite::Connection;
 
 use crate::ledger::LedgerError;
 
-/// The version of the tables below. Versions 1 and 2 kept state beside the records and are not read.
+/// The version of the tables below. Versions 1 and 2 kept state beside the records and are not
+/// read.
 const VERSION: u32 = 3;
 
 const TABLES: &str = "

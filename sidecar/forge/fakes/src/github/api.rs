@@ -32,8 +32,8 @@ pub(super) fn router(shared: Shared) -> Router {
     Router::new().fallback(any(choose))
 }
 
-/// What follows the interface's root: below `/api/v3` and at `/api/graphql` on Enterprise Server, at
-/// the root on github.com.
+/// What follows the interface's root: below `/api/v3` and at `/api/graphql` on Enterprise Server,
+/// at the root on github.com.
 fn below(path: &str) -> Option<&str> {
     if matches!(path, "/api/graphql" | "/graphql") {
         return Some("graphql");
