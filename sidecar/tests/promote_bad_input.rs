@@ -232,8 +232,8 @@ async fn finds_no_marker(forge: &FakeForge, words: &[&str]) {
     forge.host.commit(
         REPOSITORY,
         "main",
-        &[("right.yaml", &manifest("podinfo", "1.0.0"))],
-        "add the marker",
+        &[("right.yaml", &manifest("podinfo", "1.0.0")), ("large.yaml", "x: 1\n")],
+        "add the marker, and cut the large file",
     );
     world.until(promotion.id, "PullRequestOpen").await;
     world.stop().await;

@@ -18,8 +18,10 @@
 //! | promotion | the intent to bring the next environment to a revision, and its life ([`promotion::Promotion`]) |
 //! | strategy | how a promotion is carried out ([`pipeline::Strategy`]) |
 //! | change | something that happens to a promotion ([`promotion::Change`]) |
+//! | promotion branch | the branch that carries a promotion; whose it is decides what may be done to it ([`branch::Owner`]) |
 
 pub mod address;
+pub mod branch;
 pub mod decide;
 pub mod event;
 pub mod naming;

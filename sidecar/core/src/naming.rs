@@ -133,14 +133,22 @@ pub const TARGET_TRAILER: &str = "Lockgate-Target";
 /// Trailer with a version of two parts.
 pub const VERSION_TRAILER: &str = "Lockgate-Version";
 
+const RETURN: &str = " (back from ";
 const BLOCK_BEGIN: &str = "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\n";
 const BLOCK_END: &str = "\n</details>";
+
+/// The title of a promotion that goes back from a later version, which a reader must not overlook.
+#[must_use]
+pub fn title_of_a_return(title: &str, later: &str) -> String {
+    format!("{title}{RETURN}{later})")
+}
 
 /// The version in a title of ours, or in the subject of a commit's message; the newest form and the
 /// original's are the same.
 #[must_use]
 pub fn parse_title_version(message: &str) -> Option<&str> {
     let subject = message.lines().next()?.strip_prefix("Promote ")?;
+    let subject = subject.split_once(RETURN).map_or(subject, |(title, _)| title);
     let (_, version) = subject.trim_end().rsplit_once(" to ")?;
     (!version.contains(' ')).then_some(version)
 }
@@ -275,6 +283,9 @@ mod tests {
         assert_eq!(parse_trailers(&message), expected);
         assert_eq!(parse_trailers(&message.replace('\n', "\r\n")), expected);
         assert_eq!(parse_title_version(&message), Some("1.2.3"));
+        let back = title_of_a_return("Promote ns/app in prod to 1.2.3", "1.3.0");
+        assert_eq!(back, "Promote ns/app in prod to 1.2.3 (back from 1.3.0)");
+        assert_eq!(parse_title_version(&back), Some("1.2.3"));
         assert_eq!(version_of_message(&message), Some(Version::new("1.2.3").unwrap()));
         assert_eq!(message.lines().count(), 4);
         // A version of two parts survives, an amended message or a forge's line ends

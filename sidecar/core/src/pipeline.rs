@@ -212,6 +212,16 @@ pub enum Per {
     Target,
 }
 
+/// What becomes of a promotion that can edit only some of its marked places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Incomplete {
+    /// It fails, and nothing is pushed.
+    #[default]
+    Refuse,
+    /// It goes on without them, and says so.
+    Allow,
+}
+
 /// The `promotion` of a pipeline or of one environment, as written: `None` falls back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct PromotionSpec {
@@ -222,6 +232,7 @@ struct PromotionSpec {
     reasons: Option<Reasons>,
     after: Option<After>,
     per: Option<Per>,
+    incomplete: Option<Incomplete>,
 }
 
 /// The promotion settings that apply to an environment, after all fallbacks.
@@ -241,6 +252,8 @@ pub struct PromotionRules {
     pub after: After,
     /// How many promotions a revision makes.
     pub per: Per,
+    /// What becomes of half a promotion.
+    pub incomplete: Incomplete,
 }
 
 /// What the edge needs to know of an endpoint.
@@ -371,6 +384,7 @@ impl Pipeline {
             reasons: pick(both, |spec| &spec.reasons).unwrap_or_default(),
             after: pick(both, |spec| &spec.after).unwrap_or_default(),
             per: pick(both, |spec| &spec.per).unwrap_or_default(),
+            incomplete: pick(both, |spec| &spec.incomplete).unwrap_or_default(),
         }
     }
 }

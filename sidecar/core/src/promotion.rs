@@ -57,6 +57,9 @@ pub struct PullRequestRecord {
     pub opened_at: Timestamp,
     /// Whether the forge was asked to merge it by itself.
     pub auto_merge: bool,
+    /// Whether a poll has seen that it does, since the last push.
+    #[serde(default)]
+    pub merging_seen: bool,
 }
 
 /// What was done without a pull request.

@@ -67,6 +67,7 @@ fn pull() -> PullRequestRecord {
         commit: "3f786850e387550fdab836ed7e6dc881de23001b".to_owned(),
         opened_at: at(10),
         auto_merge: false,
+        merging_seen: false,
     }
 }
 

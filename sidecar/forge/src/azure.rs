@@ -201,6 +201,11 @@ impl Forge for Azure {
         self.patch("update", number, &json!({"title": title, "description": body})).await
     }
 
+    /// Source: "Pull Requests - Update".
+    async fn close(&self, number: u64) -> Result<(), ForgeError> {
+        self.patch("close", number, &json!({"status": "abandoned"})).await.map(drop)
+    }
+
     /// One request for each label: there is none for several. Source: "Pull Request Labels -
     /// Create", which makes the label if need be and leaves it if it is there.
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {

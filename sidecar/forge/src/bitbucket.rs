@@ -256,6 +256,15 @@ impl Forge for Bitbucket {
         Ok(self.put("update", &pull).await?.into())
     }
 
+    /// Source: "Bitbucket Data Center REST API", decline: like a merge it names the version.
+    async fn close(&self, number: u64) -> Result<(), ForgeError> {
+        let version = self.get("close", number).await?.version.to_string();
+        let mut url = self.pull_url(number, Some("decline"));
+        url.query_pairs_mut().append_pair("version", &version);
+        let request = self.rest.request(Method::POST, url).json(&json!({}));
+        self.of_one(number, self.send("close", request).await).await.map(drop)
+    }
+
     async fn add_labels(&self, _number: u64, labels: &[String]) -> Result<(), ForgeError> {
         if labels.is_empty() {
             return Ok(());

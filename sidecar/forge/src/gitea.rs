@@ -148,6 +148,12 @@ impl Forge for Gitea {
         self.shown("update", pull, None).await
     }
 
+    async fn close(&self, number: u64) -> Result<(), ForgeError> {
+        let url = self.url(["pulls", &number.to_string()]);
+        let answer = self.write("close", Method::PATCH, url, &json!({"state": "closed"})).await?;
+        self.of_pull("close", number, answer).await.map(drop)
+    }
+
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
         let url = self.url(["issues", &number.to_string(), "labels"]);
         // Names of the repository's labels and, in an organization, of the organization's.

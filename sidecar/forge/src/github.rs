@@ -131,6 +131,11 @@ impl Forge for GitHub {
         self.0.read::<Pull>(UPDATE, pull).map(PullRequest::from)
     }
 
+    async fn close(&self, number: u64) -> Result<(), ForgeError> {
+        let body = json!({"state": "closed"});
+        self.about(CLOSE, number, Method::PATCH, ["pulls", ""], body).await.map(drop)
+    }
+
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
         if !labels.is_empty() {
             self.about(
@@ -270,6 +275,7 @@ impl Explain for GitHub {
 
 const FIND: Operation = Operation { name: "find", right: "pull request read" };
 const CREATE: Operation = Operation { name: "create", right: "pull request write" };
+const CLOSE: Operation = Operation { name: "close", right: "pull request write" };
 const UPDATE: Operation = Operation { name: "update", right: "pull request write" };
 const LABELS: Operation = Operation { name: "labels", right: "pull request write" };
 const REVIEWERS: Operation = Operation { name: "reviewers", right: "pull request write" };

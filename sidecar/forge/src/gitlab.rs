@@ -254,6 +254,10 @@ impl Forge for GitLab {
         Ok(self.put("update", number, &change).await?.into())
     }
 
+    async fn close(&self, number: u64) -> Result<(), ForgeError> {
+        self.put("close", number, &json!({"state_event": "close"})).await.map(drop)
+    }
+
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
         if let Some(label) = labels.iter().find(|label| label.contains(',')) {
             let message =

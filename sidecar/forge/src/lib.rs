@@ -64,6 +64,9 @@ pub trait Forge: Send + Sync {
     /// Gives an open one another title and body. Only the requests that are needed.
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError>;
 
+    /// Closes an open one without a merge.
+    async fn close(&self, number: u64) -> Result<(), ForgeError>;
+
     /// Adds these labels to those that it has. Missing labels are made where the forge wants that.
     async fn add_labels(&self, number: u64, labels: &[String]) -> Result<(), ForgeError>;
 

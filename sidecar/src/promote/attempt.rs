@@ -11,10 +11,10 @@ use super::changes::differs;
 use super::conclude::{self, Terms};
 use super::plan::Plan;
 use super::report::{report, since};
-use crate::ledger::{Ask, LedgerError, Writes};
+use crate::ledger::{Ask, LedgerError, PromotionFilter, Writes};
 use crate::metrics::Phase;
 use crate::pipelines::Snapshot;
-use crate::strategy::Outcome;
+use crate::strategy::{History, Outcome, Work};
 
 /// How a task ended, for the choice of the next ones.
 #[derive(Debug)]
@@ -115,13 +115,46 @@ async fn carry_out(
     first: bool,
 ) -> Outcome {
     match Plan::of(snapshot, promotion).order(promotion, first) {
-        Ok(order) => context.executor.carry_out(order).await,
+        Ok(order) => {
+            let incomplete = order.incomplete;
+            let history = match order.work {
+                Work::PullRequest { .. } | Work::Git { .. } => history(context, promotion).await,
+                Work::Notification => History::Known,
+            };
+            context.executor.carry_out(order.with(history, incomplete)).await
+        }
         // It waits until this version can, or the Pipeline says otherwise.
         Err(failure) if failure.reason == FailureReason::UnsupportedStrategy => {
             Outcome::Passing { failure, retry_after: None }
         }
         Err(failure) => Outcome::of(failure),
     }
+}
+
+/// Whether anything was ever brought to the destination. A later version in its files is not
+/// replaced by the very first promotion, which may come from a lagging cluster after a lost data
+/// folder. Where the ledger does not answer, nothing is refused for want of history.
+async fn history(context: &Context, promotion: &Promotion) -> History {
+    let filter = PromotionFilter {
+        namespace: Some(promotion.pipeline.namespace().to_owned()),
+        pipeline: Some(promotion.pipeline.name().to_owned()),
+        environment: Some(promotion.to.clone()),
+        ..PromotionFilter::default()
+    };
+    let Ok(page) = context.ledger.promotions(filter).await else { return History::Known };
+    let reached = |other: &Arc<Promotion>| {
+        other.id != promotion.id
+            && other.target == promotion.target
+            && matches!(
+                other.state,
+                State::Done(_)
+                    | State::Merged { .. }
+                    | State::Closed { .. }
+                    | State::PullRequestOpen { .. }
+                    | State::Superseded { .. }
+            )
+    };
+    if page.items.iter().any(reached) { History::Known } else { History::None }
 }
 
 /// Writes the outcome, again and again while the ledger is in trouble: what was done outside must

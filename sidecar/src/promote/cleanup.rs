@@ -1,6 +1,6 @@
 //! The pull request of a promotion that a newer one has overtaken: it is looked at once, because a
 //! person may have merged it, and does not merge by itself any more. The newer promotion takes it
-//! over; where that one ends without a pull request, the reviewers are told.
+//! over; where that one ends without a pull request, it is closed with the reason.
 //!
 //! Example: 1.3.0 turns out bad in dev and is rolled back to 1.2.0. The promotion of 1.2.0 finds
 //! "already there", and without this the pull request for 1.3.0 would still merge by itself.
@@ -49,20 +49,25 @@ pub(super) async fn run(
             Some(Change::CleanedUp)
         }
         (Cleanup::Due { .. }, _, Ok(order)) => match context.executor.disarm(&order, pull).await {
-            Ok(Retired::Disarmed) => Some(Change::Disarmed),
+            Ok(Retired::Done) => Some(Change::Disarmed),
             Ok(Retired::Ended(strategy::Ended::Merged { commit, at })) => {
                 Some(Change::Merged { commit, at })
             }
-            Ok(Retired::Ended(_)) => Some(Change::CleanedUp),
+            Ok(Retired::Ended(_) | Retired::TakenOver) => Some(Change::CleanedUp),
             Err(fault) => given_up(&promotion, &fault),
         },
         (_, Newer::Ended { version, state }, Ok(order)) => {
-            let text = format!(
-                "Lockgate does not promote this any more: {version} came after it, and that \
-                 promotion is {state}. Close this pull request, unless you want it all the same."
+            let reason = format!(
+                "Lockgate closed this: {version} came after it, and that promotion is {state}. \
+                 Reopen it if you want it all the same."
             );
-            match context.executor.farewell(&order, pull, &text).await {
-                Ok(()) => Some(Change::CleanedUp),
+            match context.executor.retire(&order, pull, &reason).await {
+                Ok(Retired::Ended(strategy::Ended::Merged { commit, at })) => {
+                    Some(Change::Merged { commit, at })
+                }
+                Ok(Retired::Done | Retired::TakenOver | Retired::Ended(_)) => {
+                    Some(Change::CleanedUp)
+                }
                 Err(fault) => given_up(&promotion, &fault),
             }
         }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lockgate_core::promotion::{Change, Poll, Promotion, PullRequestRecord, State};
+use lockgate_core::promotion::{Change, Poll, Promotion, State};
 use lockgate_core::retry::{LONGEST_WISH, later};
 
 use super::Context;
@@ -16,7 +16,7 @@ use super::attempt::Ended;
 use super::plan::Plan;
 use super::report::report;
 use crate::ledger::LedgerError;
-use crate::strategy::{Fault, Polled, Switched};
+use crate::strategy::{Fault, Polled};
 
 /// Polls once and writes down what it saw.
 ///
@@ -53,14 +53,12 @@ pub(super) async fn run(
             let (pull, incomplete, poll) = (pull.clone(), incomplete.clone(), next.clone());
             let change = match found.as_ref() {
                 Ok(Polled::Ended(ended)) => ended.clone().change(),
-                Ok(Polled::Open { switched: Some(Switched { on, refused }), .. }) => {
-                    Change::Followed {
-                        pull: PullRequestRecord { auto_merge: *on, ..pull },
-                        incomplete: refused.clone(),
-                        unfollowed: None,
-                        poll,
-                    }
-                }
+                Ok(Polled::Open { news: Some(news), .. }) => Change::Followed {
+                    pull: news.pull.clone(),
+                    incomplete: news.incomplete(incomplete),
+                    unfollowed: None,
+                    poll,
+                },
                 Ok(_) => Change::Followed { pull, incomplete, unfollowed: None, poll },
                 Err(fault) => {
                     let unfollowed = Some(fault.failure());
@@ -99,7 +97,7 @@ fn next(pauses: &super::Poll, last: &Poll, found: &Result<Polled, Fault>, now: T
     let (pause, tag) = match found {
         Ok(Polled::Unchanged) => (longer, last.tag.clone()),
         // A new tag: somebody is at work on it. Without tags that cannot be told.
-        Ok(Polled::Open { tag, switched: None }) if tag.is_some() && *tag != last.tag => {
+        Ok(Polled::Open { tag, .. }) if tag.is_some() && *tag != last.tag => {
             (pauses.min, tag.clone())
         }
         Ok(Polled::Open { tag, .. }) => (longer, tag.clone()),

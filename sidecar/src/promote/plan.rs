@@ -1,16 +1,17 @@
 //! What the Pipeline says now about one destination: asked once for each promotion and handed down.
 
-use lockgate_core::pipeline::{Strategy, StrategyKind};
+use lockgate_core::pipeline::{Incomplete, Strategy, StrategyKind};
 use lockgate_core::promotion::{Failure, FailureReason, Promotion};
 use lockgate_edge::endpoint::PipelineKey;
 
 use crate::pipelines::Snapshot;
-use crate::strategy::{Fence, Order, Site, Work};
+use crate::strategy::{Fence, History, Order, Site, Work};
 
 /// What is to be done about a destination, by the Pipeline of a snapshot.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) step: Step,
+    incomplete: Incomplete,
     /// The Secret that the strategy names, whether or not it exists.
     pub(super) secret_ref: Option<String>,
 }
@@ -32,7 +33,11 @@ impl Plan {
         let changed = |message: String| Self::impossible(FailureReason::PipelineChanged, message);
         let Some(pipeline) = snapshot.pipeline(key) else {
             return match deleted(snapshot, key) {
-                Some(failure) => Self { step: Step::Impossible(failure), secret_ref: None },
+                Some(failure) => Self {
+                    step: Step::Impossible(failure),
+                    incomplete: Incomplete::default(),
+                    secret_ref: None,
+                },
                 None => Self::impossible(
                     FailureReason::NotReady,
                     format!("the document of pipeline {key} cannot be read at the moment"),
@@ -48,7 +53,9 @@ impl Plan {
                 message: format!("Secret {}/{name} does not exist", key.namespace()),
             })
         };
-        match pipeline.promotion_into(environment).strategy {
+        let rules = pipeline.promotion_into(environment);
+        let incomplete = rules.incomplete;
+        match rules.strategy {
             Some(Strategy::PullRequest(settings)) => {
                 let secret_ref = settings.secret_ref.clone();
                 let secret = match &secret_ref {
@@ -63,7 +70,7 @@ impl Plan {
                 let step = secret.map_or_else(Step::Impossible, |secret| {
                     Step::CarryOut(Work::PullRequest { settings, secret })
                 });
-                Self { step, secret_ref }
+                Self { step, incomplete, secret_ref }
             }
             Some(Strategy::Git(settings)) => {
                 let secret_ref = settings.secret_ref.clone();
@@ -71,13 +78,13 @@ impl Plan {
                 let step = secret.map_or_else(Step::Impossible, |secret| {
                     Step::CarryOut(Work::Git { settings, secret })
                 });
-                Self { step, secret_ref }
+                Self { step, incomplete, secret_ref }
             }
             Some(Strategy::Notification) => {
-                Self { step: Step::CarryOut(Work::Notification), secret_ref: None }
+                Self { step: Step::CarryOut(Work::Notification), incomplete, secret_ref: None }
             }
             Some(other @ Strategy::Webhook(_)) => {
-                Self { step: Step::NotBuilt(other.kind()), secret_ref: None }
+                Self { step: Step::NotBuilt(other.kind()), incomplete, secret_ref: None }
             }
             None => Self::impossible(
                 FailureReason::NoStrategy,
@@ -97,7 +104,8 @@ impl Plan {
     /// The order for a promotion, or why there is none.
     pub(super) fn order(self, promotion: &Promotion, first: bool) -> Result<Order, Failure> {
         match self.step {
-            Step::CarryOut(work) => Ok(Order::new(promotion, first, work, Fence::open())),
+            Step::CarryOut(work) => Ok(Order::new(promotion, first, work, Fence::open())
+                .with(History::Known, self.incomplete)),
             Step::NotBuilt(kind) => Err(Failure {
                 reason: FailureReason::UnsupportedStrategy,
                 message: format!("strategy {kind} is not built yet"),
@@ -115,7 +123,8 @@ impl Plan {
     }
 
     fn impossible(reason: FailureReason, message: String) -> Self {
-        Self { step: Step::Impossible(Failure { reason, message }), secret_ref: None }
+        let step = Step::Impossible(Failure { reason, message });
+        Self { step, incomplete: Incomplete::default(), secret_ref: None }
     }
 }
 

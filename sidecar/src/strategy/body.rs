@@ -5,6 +5,8 @@ use lockgate_core::naming::Destination;
 use lockgate_core::promotion::{Promotion, PromotionId};
 use lockgate_git::FileChange;
 
+use super::repository::Edited;
+
 /// What people read of an order: the pull request's title, the commit's message, and what a body
 /// says before the table of changed files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +36,9 @@ fn introduction(promotion: &Promotion) -> String {
     let event = &promotion.event;
     let object = &event.involved_object;
     let mut text = format!("{}\n\n", destination.metadata_block());
-    text.push_str(&format!("- Version: {}\n", code(promotion.version.as_str())));
-    if promotion.revision.as_str() != promotion.version.as_str() {
+    let version = promotion.version.full();
+    text.push_str(&format!("- Version: {}\n", code(&version)));
+    if promotion.revision.as_str() != version {
         text.push_str(&format!("- Revision: {}\n", code(promotion.revision.as_str())));
     }
     let reporter = format!("{} {}/{}", object.kind, object.namespace, object.name);
@@ -49,14 +52,22 @@ fn introduction(promotion: &Promotion) -> String {
     if let Some(approver) = &promotion.approved_by {
         text.push_str(&format!("- Approved by: {}\n", code(approver)));
     }
-    text.push_str(&format!("- Promotion: {}\n\n", mark(promotion.id)));
+    text.push_str(&format!("{MARK} `{}`\n\n", promotion.id));
     text
 }
 
-/// The whole body, at most [`LONGEST`] characters.
-pub(super) fn body(introduction: &str, files: &[FileChange]) -> String {
-    let mut text =
-        format!("{introduction}| file | line | old | new |\n| --- | --- | --- | --- |\n");
+/// The whole body, at most [`LONGEST`] characters. `edited` tells what is out of the ordinary: it
+/// goes back from a later version, or leaves marked places out.
+pub(super) fn body(texts: &Texts, edited: &Edited, files: &[FileChange]) -> String {
+    let mut text = texts.introduction.clone();
+    if let Some(later) = &edited.back_from {
+        let notice = format!("{BLOCK_END}**This goes back from {}.**\n\n", code(later));
+        text = text.replacen(BLOCK_END, &notice, 1);
+    }
+    if let Some(failure) = &edited.incomplete {
+        text.push_str(&format!("**Incomplete:** {}\n\n", code(&failure.message)));
+    }
+    text.push_str("| file | line | old | new |\n| --- | --- | --- | --- |\n");
     let mut left = files.len();
     for file in files {
         let row = format!(
@@ -76,9 +87,10 @@ pub(super) fn body(introduction: &str, files: &[FileChange]) -> String {
     text
 }
 
-/// Whether a body was written for this promotion.
-pub(super) fn is_of(body: &str, promotion: PromotionId) -> bool {
-    body.contains(&mark(promotion))
+/// The promotion that a body was written for.
+pub(super) fn promotion_of(body: &str) -> Option<PromotionId> {
+    let line = body.lines().find_map(|line| line.trim().strip_prefix(MARK))?;
+    line.trim().trim_matches('`').parse().ok()
 }
 
 /// Whether two texts are the same to a forge: some change the ends of lines and drop white space at
@@ -86,10 +98,6 @@ pub(super) fn is_of(body: &str, promotion: PromotionId) -> bool {
 pub(super) fn same(one: &str, other: &str) -> bool {
     let lines = |text: &str| text.trim().replace("\r\n", "\n");
     lines(one) == lines(other)
-}
-
-fn mark(promotion: PromotionId) -> String {
-    format!("`{promotion}`")
 }
 
 /// One line of code in Markdown, also inside a table.
@@ -101,6 +109,10 @@ fn code(text: &str) -> String {
     if shown.trim().is_empty() { "(empty)".to_owned() } else { format!("`{shown}{cut}`") }
 }
 
+/// Begins the line with the promotion's id.
+const MARK: &str = "- Promotion:";
+/// Ends the metadata block.
+const BLOCK_END: &str = "</details>\n\n";
 /// Characters. The smallest limit of the five forges is that of Azure DevOps (4,000).
 const LONGEST: usize = 3900;
 /// Characters of one value that are shown.
@@ -117,6 +129,7 @@ mod tests {
     )]
 
     use lockgate_core::naming::parse_metadata_block;
+    use lockgate_core::promotion::{Failure, FailureReason};
     use serde_json::json;
 
     use super::*;
@@ -137,9 +150,15 @@ mod tests {
         FileChange { path: path.to_owned(), line: 12, old: old.to_owned(), new: "6.5.4".to_owned() }
     }
 
+    fn text_of(files: &[FileChange]) -> String {
+        let edited =
+            Edited { commit: None, title: String::new(), back_from: None, incomplete: None };
+        body(&Texts::of(&promotion()), &edited, files)
+    }
+
     #[test]
     fn the_body_begins_with_the_originals_block_and_says_what_changes_and_why() {
-        let text = body(&introduction(&promotion()), &[change("apps/prod.yaml", "6.5.3")]);
+        let text = text_of(&[change("apps/prod.yaml", "6.5.3")]);
         let expected = "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\nteam/podinfo/prod\n</details>\n\n\
             - Version: `6.5.4`\n- Revision: `6.5.4+0cc9a8446c95`\n\
             - Reported by: `HelmRelease dev/podinfo` of environment `dev`, `UpgradeSucceeded` at 2026-11-20T09:14:07Z\n\
@@ -147,23 +166,51 @@ mod tests {
             | file | line | old | new |\n| --- | --- | --- | --- |\n| `apps/prod.yaml` | 12 | `6.5.3` | `6.5.4` |\n";
         assert_eq!(text, expected);
         assert_eq!(parse_metadata_block(&text).as_deref(), Some("team/podinfo/prod"));
-        assert!(is_of(&text, promotion().id) && same(&text, &text.replace('\n', "\r\n")));
-        assert!(!is_of(&text, "0193f6a1-5b3c-7c21-8e0c-1f1d6f5f7c22".parse().unwrap()));
+        assert!(same(&text, &text.replace('\n', "\r\n")));
+        for text in [text.clone(), text.replace('\n', "\r\n")] {
+            assert_eq!(promotion_of(&text), Some(promotion().id));
+        }
+        // An id that somebody mentions is none.
+        for other in ["", "see `0193f6a1-5b3c-7c21-8e0c-1f1d6f5f7c21`", "- Promotion: `none`"] {
+            assert_eq!(promotion_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_said_before_the_table() {
+        let failure = Failure {
+            reason: FailureReason::IncompleteMarkers,
+            message: "1 of 2 marked places cannot be edited: b.yaml:3: a template".to_owned(),
+        };
+        let edited = Edited {
+            commit: None,
+            title: String::new(),
+            back_from: Some("7.0.0".to_owned()),
+            incomplete: Some(failure),
+        };
+        let text = body(&Texts::of(&promotion()), &edited, &[change("a.yaml", "7.0.0")]);
+        assert!(
+            text.contains("</details>\n\n**This goes back from `7.0.0`.**\n\n- Version: `6.5.4`"),
+            "{text}"
+        );
+        let incomplete = "**Incomplete:** `1 of 2 marked places cannot be edited: b.yaml:3: a template`\n\n| file";
+        assert!(text.contains(incomplete), "{text}");
+        assert_eq!(parse_metadata_block(&text).as_deref(), Some("team/podinfo/prod"));
     }
 
     #[test]
     fn values_cannot_break_out_of_their_cell() {
-        let text = body(&introduction(&promotion()), &[change("a|b`c\n@all.yaml", "")]);
+        let text = text_of(&[change("a|b`c\n@all.yaml", "")]);
         assert!(text.ends_with("| `a\\|b'c @all.yaml` | 12 | (empty) | `6.5.4` |\n"), "{text}");
         let long = "x".repeat(5000);
-        assert!(body(&introduction(&promotion()), &[change(&long, &long)]).chars().count() < 1500);
+        assert!(text_of(&[change(&long, &long)]).chars().count() < 1500);
     }
 
     #[test]
     fn many_files_fit_into_the_smallest_forge() {
         let files: Vec<FileChange> =
             (0..1000).map(|n| change(&format!("apps/prod-{n}.yaml"), "6.5.3")).collect();
-        let text = body(&introduction(&promotion()), &files);
+        let text = text_of(&files);
         assert!(text.chars().count() <= 4000, "{}", text.chars().count());
         let rows = text.matches("| `apps/prod-").count();
         assert!(rows > 50 && text.ends_with(&format!("\nand {} more\n", 1000 - rows)), "{text}");

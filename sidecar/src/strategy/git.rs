@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use lockgate_core::branch::Owner;
 use lockgate_core::naming::PROMOTION_TRAILER;
 use lockgate_core::pipeline::Push;
 use lockgate_core::promotion::{DoneDetail, FailureReason};
@@ -15,8 +16,7 @@ use lockgate_git::{Commit, CommitId, GitError, Mirror};
 use super::fault::Fault;
 use super::order::Order;
 use super::outcome::{Outcome, Seen};
-use super::ownership::Claim;
-use super::repository::Job;
+use super::repository::{Edited, Job};
 use super::{Executor, Part};
 
 /// Brings the version into the repository.
@@ -49,46 +49,43 @@ pub(super) async fn carry_out(executor: &Arc<Executor>, order: &Arc<Order>, push
 
 /// One commit on the tip of the base branch, pushed as the promotion branch, whatever that held of
 /// ours before.
-fn push_branch(
-    job: &Job,
-    mirror: &Mirror,
-    seen_now: &mut Option<Seen>,
-) -> Result<DoneDetail, Fault> {
-    let survey = job.survey(mirror)?;
-    *seen_now = Some(survey.seen(&job.base_branch));
-    let name = &survey.branch;
-    match &survey.claim {
-        Claim::Ours(Some(id)) if *id == job.order.id => {
-            let message = format!("{name} has {}", job.order.version);
-            return Ok(done(survey.head.as_ref(), name, message));
+fn push_branch(job: &Job, mirror: &Mirror, seen: &mut Option<Seen>) -> Result<DoneDetail, Fault> {
+    let mut state = job.branch_state(mirror)?;
+    *seen = Some(state.seen(&job.base_branch));
+    match &state.owner {
+        Owner::Ours(Some(id)) if *id == job.order.id => {
+            let message = format!("{} has {}", state.branch, job.order.version);
+            return Ok(done(state.head.as_ref(), &state.branch, message));
         }
-        Claim::Foreign(_) => return Err(survey.modified(None)),
-        Claim::Free | Claim::Ours(_) | Claim::Merged | Claim::OfAnother(_) => {}
+        // Without a forge nobody says that the original's branch may be taken over.
+        Owner::Person { .. } | Owner::Original => return Err(state.modified(None)),
+        Owner::Nobody | Owner::Ours(_) | Owner::Merged | Owner::Another(_) => {}
     }
-    let Some(commit) = job.commit(mirror, &survey.base)? else { return Ok(job.already()) };
-    job.push(mirror, name, survey.head.as_ref(), &commit.id)?;
-    Ok(done(Some(&commit.id), name, wrote(job, &commit)))
+    let edited = job.edit(mirror, &state.base, None)?;
+    let Some(commit) = &edited.commit else { return Ok(job.already(&edited)) };
+    job.push_to(mirror, &mut state, &commit.id)?;
+    Ok(done(Some(&commit.id), &state.branch, wrote(job, &edited, commit)))
 }
 
 /// One commit on the base branch itself. A lost race is run again on the new tip.
-fn push_direct(
-    job: &Job,
-    mirror: &Mirror,
-    seen_now: &mut Option<Seen>,
-) -> Result<DoneDetail, Fault> {
+fn push_direct(job: &Job, mirror: &Mirror, seen: &mut Option<Seen>) -> Result<DoneDetail, Fault> {
     let branch = &job.base_branch;
     let mut lost = None;
-    let mut seen: Option<CommitId> = None;
+    let mut before: Option<CommitId> = None;
     for _ in 0..DIRECT_TRIES {
         let tip = job.base(mirror)?;
-        *seen_now = Some(Seen::branch(branch.as_str(), Some(tip.to_string())));
-        if let Some(found) = pushed_before(job, mirror, seen.as_ref(), &tip)? {
-            return Ok(done(Some(&found), branch, format!("{branch} has {}", job.order.version)));
+        *seen = Some(Seen::branch(branch.as_str(), Some(tip.to_string())));
+        if let Some(found) = pushed_before(job, mirror, before.as_ref(), &tip)? {
+            let message = format!("{branch} has {}", job.order.version);
+            return Ok(done(Some(&found), branch, message));
         }
-        let Some(commit) = job.commit(mirror, &tip)? else { return Ok(job.already()) };
+        let edited = job.edit(mirror, &tip, None)?;
+        let Some(commit) = &edited.commit else { return Ok(job.already(&edited)) };
         match job.push(mirror, branch, Some(&tip), &commit.id) {
-            Ok(()) => return Ok(done(Some(&commit.id), branch, wrote(job, &commit))),
-            Err(race @ GitError::PushRace { .. }) => (lost, seen) = (Some(race), Some(tip)),
+            Ok(()) => {
+                return Ok(done(Some(&commit.id), branch, wrote(job, &edited, commit)));
+            }
+            Err(race @ GitError::PushRace { .. }) => (lost, before) = (Some(race), Some(tip)),
             Err(error) => return Err(error.into()),
         }
     }
@@ -112,10 +109,17 @@ fn pushed_before(
     Ok(mirror.find_commit_with_trailer(seen, tip, PROMOTION_TRAILER, &job.order.id.to_string())?)
 }
 
-fn wrote(job: &Job, commit: &Commit) -> String {
+fn wrote(job: &Job, edited: &Edited, commit: &Commit) -> String {
     let mut paths: Vec<&str> = commit.files.iter().map(|change| change.path.as_str()).collect();
     paths.dedup();
-    format!("wrote {} to {}", job.order.version, paths.join(", "))
+    let mut message = format!("wrote {} to {}", job.order.version, paths.join(", "));
+    if let Some(later) = &edited.back_from {
+        message.push_str(&format!(", back from {later}"));
+    }
+    if let Some(failure) = &edited.incomplete {
+        message.push_str(&format!("; {}", failure.message));
+    }
+    message
 }
 
 fn done(commit: Option<&CommitId>, branch: &str, message: String) -> DoneDetail {

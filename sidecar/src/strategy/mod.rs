@@ -14,6 +14,7 @@
 //!   take turns, and a push that lost a race says so.
 
 mod body;
+mod branch_state;
 mod credentials;
 mod fault;
 mod forges;
@@ -22,9 +23,9 @@ mod mirrors;
 mod notification;
 mod order;
 mod outcome;
-mod ownership;
 mod place;
 mod poll;
+mod publish;
 mod pull_request;
 mod repository;
 mod retire;
@@ -44,9 +45,9 @@ use notification::Notifier;
 pub use body::Texts;
 pub use fault::Fault;
 pub use forges::Connect;
-pub use order::{Fence, Order, Site, Work};
+pub use order::{Fence, History, Order, Site, Work};
 pub use outcome::{Ended, Outcome, Seen};
-pub use poll::{Polled, Switched};
+pub use poll::{News, Polled};
 pub use retire::Retired;
 
 /// How orders are carried out, whichever they are.
@@ -147,7 +148,7 @@ impl Executor {
     /// # Errors
     /// What kept the forge from answering; the pull request may be anything then.
     pub async fn poll(
-        &self,
+        self: &Arc<Self>,
         order: &Order,
         pull: &PullRequestRecord,
         tag: Option<&str>,
@@ -155,25 +156,27 @@ impl Executor {
         poll::poll(self, order, pull, tag).await
     }
 
-    /// Looks once at an overtaken pull request, and switches merging off if it is still open.
+    /// Keeps the forge from merging an overtaken order's pull request by itself, unless a person or
+    /// a newer order was quicker.
     ///
     /// # Errors
-    /// What kept the forge from answering.
+    /// What kept the forge from doing it.
     pub async fn disarm(&self, order: &Order, pull: &PullRequestRecord) -> Result<Retired, Fault> {
         retire::disarm(self, order, pull).await
     }
 
-    /// Tells the reviewers of an overtaken pull request that stays open what they should know.
+    /// Closes an overtaken order's pull request, which no newer one has taken over, and says why
+    /// in a comment. Merging by itself is switched off before.
     ///
     /// # Errors
-    /// What kept the forge from taking it.
-    pub async fn farewell(
+    /// What kept the forge from doing it.
+    pub async fn retire(
         &self,
         order: &Order,
         pull: &PullRequestRecord,
-        text: &str,
-    ) -> Result<(), Fault> {
-        retire::farewell(self, order, pull, text).await
+        reason: &str,
+    ) -> Result<Retired, Fault> {
+        retire::retire(self, order, pull, reason).await
     }
 
     /// What the branches of `names` point at now, in the repository of `work`. Nothing is fetched,

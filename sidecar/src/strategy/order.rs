@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lockgate_core::naming::Destination;
-use lockgate_core::pipeline::{GitStrategy, PullRequest, TargetId};
-use lockgate_core::promotion::{Promotion, PromotionId};
+use lockgate_core::pipeline::{GitStrategy, Incomplete, PullRequest, TargetId};
+use lockgate_core::promotion::{FailureReason, Promotion, PromotionId};
 use lockgate_core::revision::{Revision, Version};
 use lockgate_core::secret::Secret;
 use lockgate_edge::endpoint::PipelineKey;
 
 use super::body::Texts;
+use super::fault::Fault;
 
 /// One attempt to bring a version to a destination.
 #[derive(Clone, Debug)]
@@ -32,8 +33,20 @@ pub struct Order {
     pub time: Timestamp,
     /// No earlier attempt can have left anything.
     pub first: bool,
+    pub history: History,
+    pub incomplete: Incomplete,
     pub work: Work,
     pub fence: Fence,
+}
+
+/// What is known of earlier promotions to the destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// Nothing: a first start, or a lost data folder. A later version in a field is not replaced.
+    None,
+    /// Something, or a person said that it may go back.
+    #[default]
+    Known,
 }
 
 impl Order {
@@ -51,9 +64,17 @@ impl Order {
             texts: Texts::of(promotion),
             time: promotion.taken_up_at,
             first,
+            history: History::default(),
+            incomplete: Incomplete::default(),
             work,
             fence,
         }
+    }
+
+    /// The same for a destination without history, or for one that allows half a promotion.
+    #[must_use]
+    pub fn with(self, history: History, incomplete: Incomplete) -> Self {
+        Self { history, incomplete, ..self }
     }
 
     #[must_use]
@@ -152,9 +173,14 @@ impl Fence {
         Self(Arc::new(may))
     }
 
-    #[must_use]
-    pub fn may(&self, timeout: Duration) -> bool {
-        (self.0)(timeout)
+    /// # Errors
+    /// `NotLeader`: the request may not be made.
+    pub fn pass(&self, timeout: Duration) -> Result<(), Fault> {
+        if (self.0)(timeout) {
+            return Ok(());
+        }
+        let message = "another process may carry promotions out now: this one left the forge alone";
+        Err(Fault::new(FailureReason::NotLeader, message))
     }
 }
 

@@ -62,9 +62,18 @@ pub enum Ended {
         at: Option<Timestamp>,
     },
     Closed,
+    /// It is not there any more. Unlike a closed one it says nothing about its version.
+    Deleted(Failure),
 }
 
 impl Ended {
+    pub(super) fn deleted(pull: &PullRequestRecord, error: &lockgate_forge::ForgeError) -> Self {
+        Self::Deleted(Failure {
+            reason: FailureReason::PullRequestDeleted,
+            message: format!("{} was deleted before it was merged ({error})", pull.url),
+        })
+    }
+
     /// `None` while it is open.
     #[must_use]
     pub fn of(state: lockgate_forge::PullRequestState) -> Option<Self> {
@@ -82,6 +91,7 @@ impl Ended {
         match self {
             Self::Merged { commit, at } => Change::Merged { commit, at },
             Self::Closed => Change::Closed,
+            Self::Deleted(failure) => Change::FailedPermanent { failure, seen: None },
         }
     }
 }

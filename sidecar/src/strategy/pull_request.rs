@@ -1,39 +1,38 @@
 //! Strategy `pull-request`: the promotion branch, and one pull request on a forge that carries it.
 //!
 //! ```text
-//! fetch, whose branch? ─▶ what pull request is there? ─▶ commit, push ─▶ open or update it ─▶ labels, reviewers, merging
+//! fetch, whose branch? ─▶ what pull request is there? ─▶ commit, push ─▶ publish: open or update it ─▶ labels, reviewers, merging
 //! ```
 //!
 //! - **Nothing twice.** Branch and body name the destination and the promotion, so that an attempt
 //!   after a crash finds what an earlier one left, whether or not that could be noted: it updates
 //!   an open pull request, and takes the word of a person who has merged or closed it meanwhile.
-//! - **Nobody's work is lost.** A branch is replaced only if all of it is ours, the original's with
-//!   its open pull request, or merged.
+//! - **Nobody's work is lost.** What may be done about a branch and its pull request is decided by
+//!   the table [`lockgate_core::branch::pull::next`].
 //! - **Few requests.** A first attempt without a branch opens at once (1); one that finds a branch
-//!   looks for its pull request first (2, or 3 where the forge knows of one that the search does
+//!   asks for its pull request first (2, or 3 where the forge knows of one that the search does
 //!   not show). Labels, reviewers and merging take one more each where they are asked for and are
 //!   not as asked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use lockgate_core::naming::parse_metadata_block;
+use lockgate_core::branch::Owner;
+use lockgate_core::branch::pull::{Answer, Known, Names, Next, Pull, PullState, next};
+use lockgate_core::naming::{parse_metadata_block, parse_title_version};
 use lockgate_core::pipeline::PullRequest as Strategy;
-use lockgate_core::promotion::{DoneDetail, Failure, FailureReason, PullRequestRecord};
+use lockgate_core::promotion::{DoneDetail, FailureReason, PullRequestRecord};
 use lockgate_core::secret::Secret;
-use lockgate_forge::{
-    Edit, ForgeError, ForgeFault, NewPullRequest, PullRequest, PullRequestState as State,
-};
+use lockgate_forge::{Connection, ForgeError, PullRequest, PullRequestState};
 use lockgate_git::{Commit, Credentials, Mirror, Remote};
 
-use super::body::{body, is_of, same};
+use super::body::promotion_of;
+use super::branch_state::BranchState;
 use super::fault::Fault;
 use super::forges::{self, ForgeSite};
-use super::order::{Order, Site};
+use super::order::{History, Order, Site, Work};
 use super::outcome::{Ended, Outcome, Seen};
-use super::ownership::{Claim, Survey};
-use super::repository::Job;
+use super::repository::{Edited, Job};
 use super::{Executor, Part};
 
 /// Makes one attempt to have a pull request with the version.
@@ -43,23 +42,9 @@ pub(super) async fn carry_out(
     settings: &Strategy,
     secret: &Arc<Secret>,
 ) -> Outcome {
-    let site = Site {
-        url: settings.url.clone(),
-        base_branch: settings.base_branch.clone(),
-        secret: Some(Arc::clone(secret)),
-    };
-    let begun = forges::open(executor, settings, secret)
-        .and_then(|forge| Ok((Job::new(executor, order, site)?, forge)));
-    let (job, site) = match begun {
-        Ok(both) => both,
+    let mut attempt = match Attempt::new(executor, order, settings, secret) {
+        Ok(attempt) => attempt,
         Err(fault) => return fault.into_outcome(&settings.base_branch, None),
-    };
-    let mut attempt = Attempt {
-        job: Arc::new(job),
-        site,
-        strategy: settings.clone(),
-        seen: None,
-        time: Time::default(),
     };
     let outcome = match attempt.run().await {
         Ok(outcome) => outcome,
@@ -71,6 +56,42 @@ pub(super) async fn carry_out(
         }
     }
     outcome
+}
+
+/// What became of a branch that conflicts with its base.
+pub(super) enum Rebuilt {
+    /// It has this commit now, on top of the base.
+    Pushed(String),
+    /// It is on top of the base already, or the base has the version.
+    Nothing,
+    /// It has commits of a person.
+    NotOurs,
+}
+
+/// Makes the branch of an open pull request anew from the base, if all of it is ours.
+pub(super) async fn rebuild(
+    executor: &Arc<Executor>,
+    order: &Order,
+    record: &PullRequestRecord,
+    pull: &PullRequest,
+) -> Result<Rebuilt, Fault> {
+    let Work::PullRequest { settings, secret } = &order.work else { return Ok(Rebuilt::Nothing) };
+    // It was promoted once, so it is no first promotion any more.
+    let order = Arc::new(order.clone().with(History::Known, order.incomplete));
+    let mut attempt = Attempt::new(executor, &order, settings, secret)?;
+    attempt.authenticate().await?;
+    let branch = attempt.git(Job::branch_state).await?;
+    if branch.branch != record.branch || !matches!(branch.owner, Owner::Ours(_)) {
+        return Ok(Rebuilt::NotOurs);
+    }
+    let head = branch.head;
+    let (edited, branch) = attempt.git(move |job, mirror| push(job, mirror, branch, None)).await?;
+    let Some(commit) = &edited.commit else { return Ok(Rebuilt::Nothing) };
+    if head == Some(commit.id) {
+        return Ok(Rebuilt::Nothing);
+    }
+    attempt.publish(&branch.branch, &edited, commit, Some(pull.clone())).await?;
+    Ok(Rebuilt::Pushed(commit.id.to_string()))
 }
 
 /// An App has no password for git: the forge gives it one that lives for an hour.
@@ -93,10 +114,10 @@ pub(super) async fn authenticate(
 /// A fetch or a push ends in this time at the latest, or asks for another token.
 const GIT_TOKEN: Duration = Duration::from_secs(15 * 60);
 
-struct Attempt {
-    job: Arc<Job>,
-    site: ForgeSite,
-    strategy: Strategy,
+pub(super) struct Attempt {
+    pub(super) job: Arc<Job>,
+    pub(super) site: ForgeSite,
+    pub(super) strategy: Strategy,
     /// The branches, once they were seen.
     seen: Option<Seen>,
     time: Time,
@@ -109,48 +130,77 @@ struct Time {
     forge: Duration,
 }
 
-/// The pull request of our branch.
-enum Existing {
-    /// None that counts.
-    None,
-    /// It is open and wants this version.
-    Open(PullRequest),
-    /// An earlier attempt of this promotion finished it.
-    Finished(PullRequest),
-    /// An earlier attempt of this promotion opened it, and a person has ended it.
+/// What the table says to do, with the pull request that it is about.
+enum Found {
+    /// Write the branch anew, and open a pull request or update this one.
+    Write(Option<PullRequest>),
+    Keep(PullRequest),
     Ended(PullRequest, Ended),
 }
 
 impl Attempt {
+    fn new(
+        executor: &Arc<Executor>,
+        order: &Arc<Order>,
+        settings: &Strategy,
+        secret: &Arc<Secret>,
+    ) -> Result<Self, Fault> {
+        let site = forges::open(executor, settings, secret)?;
+        let place = Site {
+            url: settings.url.clone(),
+            base_branch: settings.base_branch.clone(),
+            secret: Some(Arc::clone(secret)),
+        };
+        let job = Arc::new(Job::new(executor, order, place)?);
+        Ok(Self { job, site, strategy: settings.clone(), seen: None, time: Time::default() })
+    }
+
     async fn run(&mut self) -> Result<Outcome, Fault> {
-        if let Some(job) = Arc::get_mut(&mut self.job) {
-            timed(&mut self.time.forge, authenticate(&mut job.remote, &self.site, &self.strategy))
-                .await?;
-        }
-        let mut survey = self.git(Job::survey).await?;
-        self.seen = Some(survey.seen(&self.strategy.base_branch));
-        let existing = self.existing(&mut survey).await?;
-        let open = match existing {
-            Existing::Ended(pull, ended) => return Ok(self.ended(&survey, pull, ended)),
-            Existing::Finished(pull) => {
-                let commit = survey.head.as_ref().map(ToString::to_string).unwrap_or_default();
-                return self.finish(pull, commit, false).await;
+        self.authenticate().await?;
+        let mut branch = self.git(Job::branch_state).await?;
+        self.seen = Some(branch.seen(&self.strategy.base_branch));
+        let found = self.find(&mut branch).await?;
+        self.seen = Some(branch.seen(&self.strategy.base_branch));
+        let open = match found {
+            Found::Ended(pull, ended) => return Ok(self.ended(&branch, &pull, ended)),
+            Found::Keep(pull) => {
+                let commit = branch.head.as_ref().map(ToString::to_string).unwrap_or_default();
+                return self.finish(pull, commit, None, false).await;
             }
-            Existing::Open(pull) => Some(pull),
-            Existing::None => None,
+            Found::Write(open) => open,
         };
-        let branch = survey.branch.clone();
-        let Some(commit) = self.git(move |job, mirror| push(job, mirror, &survey)).await? else {
-            return Ok(Outcome::Done { detail: self.already(open.as_ref()), announce: None });
+        self.authenticate().await?;
+        let said = open.as_ref().and_then(|pull| parse_title_version(&pull.title));
+        let said = said.map(str::to_owned);
+        let pushed = self.git(move |job, mirror| push(job, mirror, branch, said.as_deref()));
+        let (edited, branch) = pushed.await?;
+        let name = branch.branch;
+        let Some(commit) = &edited.commit else {
+            let detail = self.already(&edited, open.as_ref());
+            return Ok(Outcome::Done { detail, announce: None });
         };
-        match self.publish(&branch, &commit, open).await {
-            Ok(Some((pull, created))) => self.finish(pull, commit.id.to_string(), created).await,
-            Ok(None) => Ok(self.nothing_to_merge(&branch, &commit)),
+        match self.publish(&name, &edited, commit, open).await {
+            Ok(Some((pull, created))) => {
+                let incomplete = edited.incomplete.clone();
+                self.finish(pull, commit.id.to_string(), incomplete, created).await
+            }
+            Ok(None) => Ok(self.nothing_to_merge(&name, commit)),
             Err(mut fault) => {
-                fault.message.push_str(&format!("; branch {branch} is pushed"));
+                fault.message.push_str(&format!("; branch {name} is pushed"));
                 Err(fault)
             }
         }
+    }
+
+    /// Before each exchange with the repository: a first fetch may take longer than an App's
+    /// password lives. Without an App, or while the password lives, nothing is asked.
+    async fn authenticate(&mut self) -> Result<(), Fault> {
+        // No work of this job runs now, so nobody else holds it.
+        if let Some(job) = Arc::get_mut(&mut self.job) {
+            let asked = authenticate(&mut job.remote, &self.site, &self.strategy);
+            timed(&mut self.time.forge, asked).await?;
+        }
+        Ok(())
     }
 
     async fn git<T, F>(&mut self, work: F) -> Result<T, Fault>
@@ -161,200 +211,99 @@ impl Attempt {
         timed(&mut self.time.git, self.job.blocking(work)).await
     }
 
-    /// Looks for our pull request as far as one can be there. May move the survey to our other
-    /// branch name.
-    async fn existing(&mut self, survey: &mut Survey) -> Result<Existing, Fault> {
-        let id = self.job.order.id;
+    /// Makes a request to the forge, if it may still be made.
+    pub(super) async fn ask<T>(
+        &mut self,
+        request: impl Future<Output = Result<T, ForgeError>>,
+    ) -> Result<Result<T, ForgeError>, Fault> {
+        self.job.order.fence.pass(REQUEST)?;
+        Ok(timed(&mut self.time.forge, request).await)
+    }
+
+    /// Asks until the table says what to do. May go over to our other branch name.
+    async fn find(&mut self, branch: &mut BranchState) -> Result<Found, Fault> {
+        let mut known = self.known(branch);
+        let mut found: Option<PullRequest> = None;
         loop {
-            match survey.claim.clone() {
-                Claim::Free if self.job.order.first => return Ok(Existing::None),
-                Claim::Ours(_) | Claim::Merged if self.job.order.first => {
-                    return Ok(self
-                        .find_open(&survey.branch)
-                        .await?
-                        .map_or(Existing::None, Existing::Open));
+            match (next(&known), found.take()) {
+                (Next::AskOpen, _) => {
+                    found = self.find_open(&branch.branch).await?;
+                    known.answer = Answer::Open(found.as_ref().map(|pull| self.facts(pull)));
                 }
-                Claim::Foreign(foreign) => {
-                    let newest = self.find_newest(&survey.branch).await?;
-                    let owner = newest.as_ref().and_then(|pull| parse_metadata_block(&pull.body));
-                    let ours = owner.as_deref() == Some(&*self.job.destination().to_string());
-                    match newest {
-                        // This promotion's, which a person has worked on before it could be noted.
-                        Some(pull) if is_of(&pull.body, id) => {
-                            return Ok(match Ended::of(pull.state.clone()) {
-                                None => Existing::Finished(pull),
-                                Some(ended) => Existing::Ended(pull, ended),
-                            });
-                        }
-                        // The original's.
-                        Some(pull) if pull.state == State::Open && ours && foreign.by_a_tool => {
-                            return Ok(Existing::Open(pull));
-                        }
-                        // The original's, for another destination with the same name.
-                        Some(pull)
-                            if pull.state == State::Open
-                                && owner.is_some()
-                                && !ours
-                                && !foreign.on_ours =>
-                        {
-                            *survey = survey
-                                .elsewhere()
-                                .ok_or_else(|| survey.modified(Some(&pull.url)))?;
-                        }
-                        // Squashed or rebased: the base branch has it all, as other commits.
-                        Some(pull)
-                            if matches!(pull.state, State::Merged { .. })
-                                && is_head(&pull, survey) =>
-                        {
-                            return Ok(Existing::None);
-                        }
-                        newest => {
-                            let open = newest.filter(|pull| pull.state == State::Open);
-                            return Err(
-                                survey.modified(open.as_ref().map(|pull| pull.url.as_str()))
-                            );
-                        }
-                    }
+                (Next::AskNewest, _) => {
+                    found = self.find_newest(&branch.branch).await?;
+                    known.answer = Answer::Newest(found.as_ref().map(|pull| self.facts(pull)));
                 }
-                claim => {
-                    let pushed = claim == Claim::Ours(Some(id));
-                    let Some(pull) = self.find_newest(&survey.branch).await? else {
-                        return Ok(Existing::None);
-                    };
-                    let written = is_of(&pull.body, id);
-                    return Ok(match Ended::of(pull.state.clone()) {
-                        None if written && pushed => Existing::Finished(pull),
-                        None => Existing::Open(pull),
-                        Some(ended) if written || (pushed && is_head(&pull, survey)) => {
-                            Existing::Ended(pull, ended)
-                        }
-                        Some(_) => Existing::None,
+                (Next::AskContained, pull) => {
+                    found = pull;
+                    let (base, head) = (branch.base, branch.head);
+                    let contained = self.git(move |_, mirror| match &head {
+                        Some(head) => Ok(mirror.is_contained(&base, head)?),
+                        None => Ok(true),
                     });
+                    known.contained = Some(contained.await?);
+                }
+                (Next::OtherName, pull) => {
+                    let url = pull.as_ref().map(|pull| pull.url.as_str());
+                    *branch = branch.elsewhere().ok_or_else(|| branch.modified(url))?;
+                    known = self.known(branch);
+                }
+                (Next::Open, _) => return Ok(Found::Write(None)),
+                (Next::Update, pull) => return Ok(Found::Write(pull)),
+                (Next::Keep, Some(pull)) => return Ok(Found::Keep(pull)),
+                (Next::Ended, Some(pull)) => {
+                    let ended = Ended::of(pull.state.clone()).unwrap_or(Ended::Closed);
+                    return Ok(Found::Ended(pull, ended));
+                }
+                (Next::Modified | Next::Keep | Next::Ended, pull) => {
+                    let open = pull.filter(|pull| pull.state == PullRequestState::Open);
+                    return Err(branch.modified(open.as_ref().map(|pull| pull.url.as_str())));
                 }
             }
         }
     }
 
-    /// The pull request with its title and body, and whether it is new; `None` where the branch has
-    /// nothing to merge.
-    async fn publish(
-        &mut self,
-        branch: &str,
-        commit: &Commit,
-        open: Option<PullRequest>,
-    ) -> Result<Option<(PullRequest, bool)>, Fault> {
-        let texts = &self.job.order.texts;
-        // What is longer than the forge takes would be refused after the push.
-        let edit = self.site.repository.fit(Edit {
-            title: texts.title.clone(),
-            body: body(&texts.introduction, &commit.files),
-        });
-        let forge = Arc::clone(&self.site.forge);
-        let open = match open {
-            Some(pull) => pull,
-            None => {
-                let new = NewPullRequest {
-                    title: edit.title.clone(),
-                    body: edit.body.clone(),
-                    head: branch.to_owned(),
-                    base: self.strategy.base_branch.clone(),
-                    // Only a later attempt can find it pushed by an earlier one.
-                    pushed: if self.job.order.first {
-                        Duration::ZERO
-                    } else {
-                        Timestamp::now().duration_since(self.job.order.time).unsigned_abs()
-                    },
-                };
-                match timed(&mut self.time.forge, forge.create(&new)).await {
-                    Ok(pull) => return Ok(Some((pull, true))),
-                    Err(ForgeError { fault: ForgeFault::NothingToMerge, .. }) => return Ok(None),
-                    Err(error @ ForgeError { fault: ForgeFault::Exists, .. }) => {
-                        // It may have been closed between the two questions: then there is none the
-                        // next time.
-                        self.find_open(branch)
-                            .await?
-                            .ok_or_else(|| Fault::new(FailureReason::Conflict, error.to_string()))?
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        };
-        if open.title == edit.title && same(&open.body, &edit.body) {
-            return Ok(Some((open, false)));
+    fn known(&self, branch: &BranchState) -> Known {
+        Known {
+            first: self.job.order.first,
+            id: self.job.order.id,
+            owner: branch.owner.clone(),
+            answer: Answer::None,
+            contained: None,
         }
-        Ok(Some((timed(&mut self.time.forge, forge.update(open.number, &edit)).await?, false)))
     }
 
-    /// Labels, reviewers and merging. What the forge refuses for good is noted, and the promotion
-    /// goes on: the pull request is there.
-    async fn finish(
-        &mut self,
-        pull: PullRequest,
-        commit: String,
-        created: bool,
-    ) -> Result<Outcome, Fault> {
-        let forge = Arc::clone(&self.site.forge);
-        let strategy = &self.strategy;
-        let mut refused = Vec::new();
-        let missing: Vec<String> =
-            strategy.labels.iter().filter(|label| !pull.labels.contains(label)).cloned().collect();
-        if !missing.is_empty() {
-            note(
-                timed(&mut self.time.forge, forge.add_labels(pull.number, &missing)).await,
-                &mut refused,
-            )?;
+    fn facts(&self, pull: &PullRequest) -> Pull {
+        let here = self.job.destination().to_string();
+        Pull {
+            state: match &pull.state {
+                PullRequestState::Open => PullState::Open,
+                PullRequestState::Merged { .. } => PullState::Merged,
+                PullRequestState::Closed => PullState::Closed,
+            },
+            names: match parse_metadata_block(&pull.body) {
+                None => Names::Nothing,
+                Some(target) if target == here => Names::This,
+                Some(_) => Names::Another,
+            },
+            promotion: promotion_of(&pull.body),
         }
-        // Those who have approved an earlier version are to see this one.
-        if !strategy.reviewers.is_empty() {
-            let asked = timed(
-                &mut self.time.forge,
-                forge.request_reviewers(pull.number, &strategy.reviewers),
-            )
-            .await;
-            note(asked, &mut refused)?;
-        }
-        let on = strategy.auto_merge;
-        let mut record = self.record(&pull, commit);
-        let as_asked = pull.auto_merge == Some(on) || (!on && created);
-        if !as_asked {
-            let set =
-                timed(&mut self.time.forge, forge.set_auto_merge(&pull, on, strategy.merge_method))
-                    .await;
-            if let Err(error) = if on { set } else { off(set) } {
-                // Some forges cannot say at once whether they can merge: the next look asks again.
-                record.auto_merge = if error.is_passing() { !on } else { on };
-                refused.push(error);
-            }
-        }
-        Ok(Outcome::PullRequest { pull: record, incomplete: incomplete(&refused), ended: None })
     }
 
-    fn ended(&self, survey: &Survey, pull: PullRequest, ended: Ended) -> Outcome {
-        let tip = survey.head.as_ref().map(ToString::to_string);
+    fn ended(&self, branch: &BranchState, pull: &PullRequest, ended: Ended) -> Outcome {
+        let tip = branch.head.as_ref().map(ToString::to_string);
         let commit = pull.head_commit.clone().or(tip).unwrap_or_default();
         Outcome::PullRequest {
-            pull: self.record(&pull, commit),
+            pull: self.record(pull, commit),
             incomplete: None,
             ended: Some(ended),
         }
     }
 
-    fn record(&self, pull: &PullRequest, commit: String) -> PullRequestRecord {
-        PullRequestRecord {
-            url: pull.url.clone(),
-            number: pull.number,
-            repository: self.site.repository.to_string(),
-            branch: pull.head.clone(),
-            commit,
-            opened_at: Timestamp::now(),
-            auto_merge: self.strategy.auto_merge,
-        }
-    }
-
     /// The base branch has the version. A pull request for another one that is still open must not
     /// stay unmentioned.
-    fn already(&self, open: Option<&PullRequest>) -> DoneDetail {
-        let mut detail = self.job.already();
+    fn already(&self, edited: &Edited, open: Option<&PullRequest>) -> DoneDetail {
+        let mut detail = self.job.already(edited);
         if let Some(pull) = open {
             detail.message.push_str(&format!("; {} is still open: close it", pull.url));
         }
@@ -371,53 +320,29 @@ impl Attempt {
         Outcome::Done { detail, announce: None }
     }
 
-    async fn find_open(&mut self, branch: &str) -> Result<Option<PullRequest>, Fault> {
-        let forge = Arc::clone(&self.site.forge);
-        Ok(timed(&mut self.time.forge, forge.find_open(branch, &self.strategy.base_branch)).await?)
+    pub(super) async fn find_open(&mut self, branch: &str) -> Result<Option<PullRequest>, Fault> {
+        let (forge, base) = (Arc::clone(&self.site.forge), self.strategy.base_branch.clone());
+        Ok(self.ask(forge.find_open(branch, &base)).await??)
     }
 
     async fn find_newest(&mut self, branch: &str) -> Result<Option<PullRequest>, Fault> {
-        let forge = Arc::clone(&self.site.forge);
-        Ok(timed(&mut self.time.forge, forge.find_newest(branch, &self.strategy.base_branch))
-            .await?)
+        let (forge, base) = (Arc::clone(&self.site.forge), self.strategy.base_branch.clone());
+        Ok(self.ask(forge.find_newest(branch, &base)).await??)
     }
 }
 
-/// The commit, made and pushed; `None` where the base branch has the version already.
-fn push(job: &Job, mirror: &Mirror, survey: &Survey) -> Result<Option<Commit>, Fault> {
-    let Some(commit) = job.commit(mirror, &survey.base)? else { return Ok(None) };
-    job.push(mirror, &survey.branch, survey.head.as_ref(), &commit.id)?;
-    Ok(Some(commit))
-}
-
-/// Whether the tip of our branch is what the pull request ended with.
-fn is_head(pull: &PullRequest, survey: &Survey) -> bool {
-    let tip = survey.head.as_ref().map(ToString::to_string);
-    tip.is_some() && pull.head_commit == tip
-}
-
-/// Keeps what trying again cannot help; the rest fails the attempt.
-fn note(outcome: Result<(), ForgeError>, refused: &mut Vec<ForgeError>) -> Result<(), Fault> {
-    match outcome {
-        Ok(()) => {}
-        Err(error) if error.is_passing() => return Err(error.into()),
-        Err(error) => refused.push(error),
+/// The commit, made and pushed; none where the base branch has the version already.
+fn push(
+    job: &Job,
+    mirror: &Mirror,
+    mut branch: BranchState,
+    open: Option<&str>,
+) -> Result<(Edited, BranchState), Fault> {
+    let edited = job.edit(mirror, &branch.base, open)?;
+    if let Some(commit) = &edited.commit {
+        job.push_to(mirror, &mut branch, &commit.id)?;
     }
-    Ok(())
-}
-
-fn incomplete(refused: &[ForgeError]) -> Option<Failure> {
-    let first = Fault::from(refused.first()?.clone());
-    let messages: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    Some(Failure { reason: first.reason, message: messages.join("; ") })
-}
-
-/// A forge that cannot merge by itself has nothing to switch off.
-pub(super) fn off(outcome: Result<(), ForgeError>) -> Result<(), ForgeError> {
-    match outcome {
-        Err(ForgeError { fault: ForgeFault::Unsupported(_), .. }) => Ok(()),
-        outcome => outcome,
-    }
+    Ok((edited, branch))
 }
 
 async fn timed<T>(time: &mut Duration, work: impl Future<Output = T>) -> T {
@@ -426,3 +351,6 @@ async fn timed<T>(time: &mut Duration, work: impl Future<Output = T>) -> T {
     *time += started.elapsed();
     result
 }
+
+/// The longest that a request to a forge takes.
+pub(super) const REQUEST: Duration = Connection::TIMEOUT;

@@ -1,24 +1,26 @@
-//! The repository of a promotion: where it is, whose branches are whose, and the commit that
-//! carries the version.
+//! The repository of a promotion: where it is, and the commit that carries the version.
 //!
 //! Shared by every strategy that writes to git. The commit is always made on the tip of the base
 //! branch that was just fetched, so a promotion branch never carries old history. Everything on a
 //! mirror blocks.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use lockgate_core::naming::{Destination, version_of_message};
-use lockgate_core::promotion::{DoneDetail, FailureReason};
+use lockgate_core::naming::{Destination, title_of_a_return};
+use lockgate_core::pipeline::Incomplete;
+use lockgate_core::promotion::{DoneDetail, Failure, FailureReason};
+use lockgate_core::revision::Version;
 use lockgate_git::{
-    Ahead, Commit, CommitId, CommitMeta, CommitOutcome, GitError, Marker, Mirror, Remote, Search,
+    Commit, CommitId, CommitMeta, CommitOutcome, GitError, Marker, Mirror, Occurrence, Remote,
+    Search, Skipped,
 };
 
 use super::Executor;
 use super::credentials;
 use super::fault::Fault;
-use super::order::{Order, Site};
+use super::order::{History, Order, Site};
 use super::outcome::Seen;
-use super::ownership::{Claim, Foreign, Survey};
 
 /// One order with everything that work on its repository needs.
 pub(super) struct Job {
@@ -54,58 +56,7 @@ impl Job {
         blocking(move || on_mirror(&job.executor, &job.remote, |mirror| work(&job, mirror))).await
     }
 
-    /// Fetches, and finds out which of our two branch names is ours to use.
-    pub(super) fn survey(&self, mirror: &Mirror) -> Result<Survey, Fault> {
-        let destination = self.destination();
-        let mut names = vec![destination.branch(), destination.branch_after_collision()];
-        names.dedup();
-        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-        let branches = mirror.fetch_branches(&self.remote, &self.base_branch, &wanted)?;
-        let claim = |head: &CommitId| -> Result<Claim, Fault> {
-            let message = mirror.commit_message(head)?;
-            match Claim::of_message(&message, &destination) {
-                // The trailers of a commit survive its amendment.
-                Claim::Ours(_) if !self.is_untouched(mirror, head, &message)? => {
-                    Ok(Claim::Foreign(Foreign { on_ours: true, by_a_tool: false }))
-                }
-                Claim::Foreign(_) => {
-                    let ahead = mirror.ahead(&branches.base, head, MOST_AHEAD)?;
-                    Ok(self.updated(mirror, &ahead)?.unwrap_or_else(|| Claim::of_commits(&ahead)))
-                }
-                other => Ok(other),
-            }
-        };
-        Survey::choose(branches.base, names, &branches.heads, claim)
-    }
-
-    /// The claim to a branch that is a commit of ours and what a forge adds when somebody updates
-    /// it from the base branch: merges that change nothing else.
-    fn updated(&self, mirror: &Mirror, ahead: &[Ahead]) -> Result<Option<Claim>, Fault> {
-        let destination = self.destination();
-        let of = |commit: &Ahead| Claim::of_message(&commit.message, &destination);
-        let (ours, others): (Vec<&Ahead>, Vec<&Ahead>) =
-            ahead.iter().partition(|commit| matches!(of(commit), Claim::Ours(_)));
-        let [ours] = ours.as_slice() else { return Ok(None) };
-        if !self.is_untouched(mirror, &ours.id, &ours.message)? {
-            return Ok(None);
-        }
-        let Some(version) = version_of_message(&ours.message) else { return Ok(None) };
-        let markers = self.markers();
-        for other in others {
-            if !mirror.is_edit_with_update(&other.id, &markers, &version)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(of(ours)))
-    }
-
-    /// Whether a commit of ours is as we made it. It may have been rebased.
-    fn is_untouched(&self, mirror: &Mirror, head: &CommitId, message: &str) -> Result<bool, Fault> {
-        let Some(version) = version_of_message(message) else { return Ok(false) };
-        Ok(mirror.is_edit(head, &self.markers(), &version)?)
-    }
-
-    fn markers(&self) -> Vec<Marker> {
+    pub(super) fn markers(&self) -> Vec<Marker> {
         self.destination().markers().into_iter().map(Marker::Promotion).collect()
     }
 
@@ -124,39 +75,110 @@ impl Job {
         mirror.push(&self.remote, branch, expected, new)
     }
 
-    /// The commit on top of `base`; `None` where every marked value is the version already.
-    pub(super) fn commit(&self, mirror: &Mirror, base: &CommitId) -> Result<Option<Commit>, Fault> {
+    /// The commit on top of `base`, not pushed yet. `open` is the version of the pull request that
+    /// it is to replace.
+    pub(super) fn edit(
+        &self,
+        mirror: &Mirror,
+        base: &CommitId,
+        open: Option<&str>,
+    ) -> Result<Edited, Fault> {
         let markers = self.markers();
         let search = mirror.find(base, &markers)?;
         if search.found.is_empty() {
             return Err(self.no_marker(&markers, &search));
         }
+        let order = &self.order;
+        let later = self.later_fields(&search);
+        if order.history == History::None
+            && let Some(field) = later.first()
+        {
+            return Err(self.behind(field));
+        }
+        let back_from = latest(
+            later
+                .iter()
+                .map(|field| field.old.as_str())
+                .chain(open.filter(|open| order.version.semver_cmp(open) == Some(Ordering::Less))),
+        );
+        let title = match &back_from {
+            Some(later) => title_of_a_return(&order.texts.title, later),
+            None => order.texts.title.clone(),
+        };
         let settings = &self.executor.settings.git;
         let meta = CommitMeta {
-            message: self.order.texts.commit_message.clone(),
+            message: order.texts.commit_message.replacen(&order.texts.title, &title, 1),
             author_name: settings.author_name.clone(),
             author_email: settings.author_email.clone(),
             // Not the time of this attempt: the same work on the same base is the same commit.
-            time: self.order.time.as_second(),
+            time: order.time.as_second(),
             signing_key: settings.signing_key.clone(),
         };
-        let (commit, incomplete) = match mirror.commit(base, &search, &self.order.version, &meta)? {
+        let (commit, left_out) = match mirror.commit(base, &search, &order.version, &meta)? {
             CommitOutcome::Created(commit) => (Some(commit.clone()), commit.incomplete),
             CommitOutcome::Unchanged { incomplete } => (None, incomplete),
         };
-        for skipped in &incomplete {
-            tracing::warn!(promotion = %self.order.id, path = %skipped.path, line = skipped.line, "a marker was passed over: {}", skipped.reason);
+        let incomplete = (!left_out.is_empty()).then(|| self.half(&search, &left_out));
+        match incomplete {
+            Some(failure) if order.incomplete == Incomplete::Refuse => {
+                let message = format!(
+                    "{}; nothing was pushed: mend them, or set promotion.incomplete: allow",
+                    failure.message
+                );
+                Err(Fault::new(failure.reason, message))
+            }
+            incomplete => Ok(Edited { commit, title, back_from, incomplete }),
         }
-        Ok(commit)
+    }
+
+    /// The fields that hold a later version than the one to write.
+    fn later_fields<'a>(&self, search: &'a Search) -> Vec<&'a Occurrence> {
+        let is_later = |field: &&Occurrence| {
+            let written = self.order.version.written(field.key.as_deref(), &field.old);
+            // A field that takes a hash is neither earlier nor later.
+            written.is_ok_and(|written| {
+                Version::new(&written)
+                    .is_ok_and(|written| written.semver_cmp(&field.old) == Some(Ordering::Less))
+            })
+        };
+        search.found.iter().filter(is_later).collect()
+    }
+
+    fn behind(&self, field: &Occurrence) -> Fault {
+        let message = format!(
+            "{}:{} on branch {} holds {}, which is later than {}, and nothing is known of earlier \
+             promotions to {}: retry this promotion if it is meant to go back, or promote a later \
+             version",
+            field.path,
+            field.line,
+            self.base_branch,
+            field.old,
+            self.order.version,
+            self.destination()
+        );
+        Fault::new(FailureReason::BehindField, message)
+    }
+
+    fn half(&self, search: &Search, left_out: &[Skipped]) -> Failure {
+        let mut message = format!(
+            "{} of {} marked places on branch {} cannot be edited: {}",
+            left_out.len(),
+            search.found.len() + search.skipped.len(),
+            self.base_branch,
+            shown(left_out)
+        );
+        if left_out.len() > SKIPPED_SHOWN {
+            message.push_str(&format!(" and {} more", left_out.len() - SKIPPED_SHOWN));
+        }
+        Failure { reason: FailureReason::IncompleteMarkers, message }
     }
 
     fn no_marker(&self, markers: &[Marker], search: &Search) -> Fault {
         let names: Vec<String> = markers.iter().map(ToString::to_string).collect();
         let mut message =
             format!("no marker {} on branch {}", names.join(" or "), self.base_branch);
-        for skipped in search.skipped.iter().take(SKIPPED_SHOWN) {
-            let line = skipped.line.map(|line| format!(":{line}")).unwrap_or_default();
-            message.push_str(&format!("; passed over {}{line}: {}", skipped.path, skipped.reason));
+        if !search.skipped.is_empty() {
+            message.push_str(&format!("; passed over {}", shown(&search.skipped)));
         }
         if search.skipped.len() > SKIPPED_SHOWN {
             message.push_str(&format!(" and {} more", search.skipped.len() - SKIPPED_SHOWN));
@@ -172,13 +194,44 @@ impl Job {
     }
 
     /// The result where the base branch has the version.
-    pub(super) fn already(&self) -> DoneDetail {
-        DoneDetail {
-            commit: None,
-            branch: None,
-            message: format!("already at {}", self.order.version),
+    pub(super) fn already(&self, edited: &Edited) -> DoneDetail {
+        let mut message = format!("already at {}", self.order.version);
+        if let Some(failure) = &edited.incomplete {
+            message.push_str(&format!("; {}", failure.message));
         }
+        DoneDetail { commit: None, branch: None, message }
     }
+}
+
+/// What an edit came to.
+pub(super) struct Edited {
+    /// `None`: every marked place has the version already.
+    pub(super) commit: Option<Commit>,
+    /// The subject of the commit, which is the title of the pull request.
+    pub(super) title: String,
+    /// The later version that is left, where there is one.
+    pub(super) back_from: Option<String>,
+    /// Marked places that the Pipeline allows to leave out.
+    pub(super) incomplete: Option<Failure>,
+}
+
+fn shown(skipped: &[Skipped]) -> String {
+    let places = skipped.iter().take(SKIPPED_SHOWN).map(|skipped| {
+        let line = skipped.line.map(|line| format!(":{line}")).unwrap_or_default();
+        format!("{}{line}: {}", skipped.path, skipped.reason)
+    });
+    places.collect::<Vec<_>>().join("; ")
+}
+
+/// The latest of some semantic versions.
+fn latest<'a>(versions: impl Iterator<Item = &'a str>) -> Option<String> {
+    versions
+        .filter_map(|text| Version::new(text).ok().map(|version| (version, text)))
+        .reduce(|one, other| match one.0.semver_cmp(other.1) {
+            Some(Ordering::Less) => other,
+            _ => one,
+        })
+        .map(|(_, text)| text.to_owned())
 }
 
 async fn blocking<T: Send + 'static>(
@@ -225,5 +278,3 @@ pub(super) async fn tips(
 
 /// Passed-over markers that a failure names.
 const SKIPPED_SHOWN: usize = 3;
-/// Commits of a promotion branch that are looked at.
-const MOST_AHEAD: usize = 1000;

@@ -60,6 +60,7 @@ fn pull(auto_merge: bool) -> PullRequestRecord {
         commit: "5f1c".repeat(10),
         opened_at: at(3),
         auto_merge,
+        merging_seen: false,
     }
 }
 

@@ -52,6 +52,7 @@ pub fn remedy(reason: FailureReason) -> &'static str {
         FailureReason::MirrorUnusable => {
             "check that the data folder has free space and belongs to the sidecar's user"
         }
+        FailureReason::NotLeader => "nothing is to be done: another process goes on with it",
         FailureReason::Internal => "look into the sidecar's log and report it as a fault",
         FailureReason::GaveUp => "mend what the last attempt failed with",
         FailureReason::PipelineDeleted => "create the Pipeline again to go on",
@@ -105,6 +106,9 @@ pub fn remedy(reason: FailureReason) -> &'static str {
         FailureReason::ProgramMissing => "install the named program where the sidecar runs",
         FailureReason::BranchModified => {
             "merge the branch or delete it, with whatever people committed to it"
+        }
+        FailureReason::PullRequestDeleted => {
+            "retry it, or send the event again, to have another pull request opened"
         }
         FailureReason::PushRejected => {
             "change the rule or hook that the server names, or push as an account that may"

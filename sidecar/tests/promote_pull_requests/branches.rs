@@ -212,6 +212,24 @@ async fn an_amended_commit_is_a_reviewers_and_a_rebased_one_is_not() {
     }
 }
 
+/// The original's author has no address, and it commits as what it writes.
+fn commit_as_the_original(forge: &FakeForge, message: &str, text: &str) {
+    let work = folder();
+    let git = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        for who in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{who}_NAME"), "Promotion Server");
+            command.env(format!("GIT_{who}_EMAIL"), "");
+        }
+        command.current_dir(work.path()).args(arguments).output().unwrap().status.success()
+    };
+    assert!(git(&["clone", "-q", forge.path().to_str().unwrap(), "."]));
+    let _exists =
+        git(&["checkout", "-q", BRANCH]) || git(&["checkout", "-q", "-b", BRANCH, "origin/main"]);
+    std::fs::write(work.path().join("prod.yaml"), text).unwrap();
+    assert!(git(&["commit", "-q", "-a", "-m", message]) && git(&["push", "-q", "origin", BRANCH]));
+}
+
 #[tokio::test]
 async fn the_originals_open_pull_request_is_taken_over_and_another_pipelines_is_not() {
     let block = |target: &str| {
@@ -219,23 +237,29 @@ async fn the_originals_open_pull_request_is_taken_over_and_another_pipelines_is_
             "<details>\n<summary>metadata</summary>\n!!! DO NOT EDIT !!!\n\n{target}\n</details>"
         )
     };
-    for (target, messages, taken) in [
-        ("team/podinfo/prod", &["promoting version"][..], true),
-        ("team/podinfo/prod", &["promoting version", "promoting version"][..], true),
-        ("team/podinfo/prod", &["some other words"][..], true),
-        ("team/podinfo/prod", &["promoting version", "a fix by a reviewer"][..], false),
+    for (commits, taken) in [
+        (&[("promoting version", true)][..], true),
+        (&[("promoting version", true), ("promoting version", true)][..], true),
+        // A person can write the original's words, and the original's author can be forged by
+        // nobody who only squashes.
+        (&[("promoting version", false)][..], false),
+        (&[("some other words", true)][..], false),
+        (&[("promoting version", true), ("a fix by a reviewer", false)][..], false),
+        (&[("a fix by a reviewer", false), ("promoting version", true)][..], false),
     ] {
         let (dir, forge) = (folder(), forge().await);
-        for (n, message) in messages.iter().enumerate() {
-            forge.host.commit(
-                REPOSITORY,
-                BRANCH,
-                &[("prod.yaml", &manifest("podinfo", &format!("1.0.{}", n + 1)))],
-                message,
-            );
+        for (n, (message, original)) in commits.iter().enumerate() {
+            let text = manifest("podinfo", &format!("1.0.{}", n + 1));
+            if *original {
+                commit_as_the_original(&forge, message, &text);
+            } else {
+                forge.host.commit(REPOSITORY, BRANCH, &[("prod.yaml", &text)], message);
+            }
         }
+        let messages = commits;
         let before = forge.tip(BRANCH);
-        let theirs = forge.add(BRANCH, "Promote team/podinfo in prod to 1.0.1", &block(target));
+        let theirs =
+            forge.add(BRANCH, "Promote team/podinfo in prod to 1.0.1", &block("team/podinfo/prod"));
         let world = start(&dir, &forge, &json!({}));
         let promotion = world.promote("podinfo", "1.2.3").await;
         if taken {

@@ -11,7 +11,9 @@
 mod branches;
 mod following;
 mod opening;
+mod people;
 mod settings;
+mod versions;
 #[path = "../world/mod.rs"]
 mod world;
 

@@ -64,7 +64,14 @@ impl Books {
             auto_merge: None,
             handle: String::new(),
         };
-        self.pulls.push(Pull { seen, reviewers: Vec::new(), auto_merge: false, version: 1 });
+        self.pulls.push(Pull {
+            seen,
+            reviewers: Vec::new(),
+            auto_merge: false,
+            version: 1,
+            deleted: false,
+            comments: Vec::new(),
+        });
         self.pulls.last().unwrap()
     }
 }
@@ -76,6 +83,8 @@ pub struct Pull {
     pub reviewers: Vec<String>,
     pub auto_merge: bool,
     version: u64,
+    deleted: bool,
+    pub comments: Vec<String>,
 }
 
 impl FakeForge {
@@ -191,6 +200,11 @@ impl FakeForge {
 
     pub fn close(&self, number: u64) {
         self.end(number, PullRequestState::Closed);
+    }
+
+    /// As some forges let their administrators do.
+    pub fn delete(&self, number: u64) {
+        self.change(number, |pull| pull.deleted = true);
     }
 
     pub fn delete_branch(&self, branch: &str) {

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::choice::Chosen;
 use super::document::{Fields, Loaded, Reader};
 use super::{
-    API_VERSION, After, AppRef, ClusterRef, Environment, FieldError, KIND, Per, Pipeline,
-    PromotionSpec, Reasons, Target,
+    API_VERSION, After, AppRef, ClusterRef, Environment, FieldError, Incomplete, KIND, Per,
+    Pipeline, PromotionSpec, Reasons, Target,
 };
 use lockgate_edge::endpoint::{PipelineKey, is_dns_label, is_dns_subdomain, is_environment_name};
 use lockgate_edge::limit::RateLimit;
@@ -193,6 +193,11 @@ impl Reader {
             "per",
             &[("environment", Per::Environment), ("target", Per::Target)],
         );
+        let incomplete = self.choice(
+            &mut fields,
+            "incomplete",
+            &[("refuse", Incomplete::Refuse), ("allow", Incomplete::Allow)],
+        );
         let mut secret_ref = None;
         if let Some(mut strategy) = self.optional_mapping(&mut fields, "strategy") {
             secret_ref = self.secret_ref(&mut strategy);
@@ -211,7 +216,7 @@ impl Reader {
             self.error::<()>(fields.at("strategy"), message);
         }
         let strategy = chosen.into_iter().find_map(|(_, strategy)| strategy);
-        PromotionSpec { manual, strategy, secret_ref, rate_limit, reasons, after, per }
+        PromotionSpec { manual, strategy, secret_ref, rate_limit, reasons, after, per, incomplete }
     }
 
     fn rate_limit(&mut self, mut fields: Fields<'_>) -> Option<RateLimit> {

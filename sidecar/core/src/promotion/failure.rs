@@ -69,6 +69,8 @@ failure_reasons! {
     UnexpectedAnswer: Passing,
     /// The local mirror is damaged or the disk is full.
     MirrorUnusable: Passing,
+    /// Another process carries promotions out now.
+    NotLeader: Passing,
     /// A fault of our own.
     Internal: Passing,
     /// Passing errors lasted longer than `retry.giveUpAfter`.
@@ -114,6 +116,8 @@ failure_reasons! {
     ProgramMissing: Permanent,
     /// The promotion branch holds commits that are not ours.
     BranchModified: Permanent,
+    /// The pull request was deleted.
+    PullRequestDeleted: Permanent,
     /// The server refused the push: a rule or a hook.
     PushRejected: Permanent,
     /// The forge does not do it: its own message says why.

@@ -98,7 +98,7 @@ fn errors_say_what_was_got_and_what_was_expected() {
     );
     assert_one_error(
         "{\"odd key\": 1}",
-        "spec.promotion[\"odd key\"]: unknown key, expected one of manual, rateLimit, reasons, after, per, strategy, pullRequest, notification, webhook",
+        "spec.promotion[\"odd key\"]: unknown key, expected one of manual, rateLimit, reasons, after, per, incomplete, strategy, pullRequest, notification, webhook",
     );
     let twice = "[{name: dev, targets: []}, {name: dev, targets: []}]";
     let expected = "spec.environments[1].name: duplicate environment \"dev\", the first is spec.environments[0]";

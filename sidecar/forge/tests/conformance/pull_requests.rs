@@ -68,6 +68,17 @@ pub async fn title_and_body_are_updated<W: World>(world: &W) {
     assert!(matches!(&error.fault, ForgeFault::Gone(thing) if thing.contains("99")), "{error}");
 }
 
+pub async fn one_is_closed_and_said_to_be_so<W: World>(world: &W) {
+    let client = Client::of(world);
+    client.open(HEAD).await;
+    client.forge.close(1).await.unwrap();
+    assert_eq!(client.look(1).await.state, PullRequestState::Closed);
+    assert_eq!(client.forge.find_open(HEAD, "main").await.unwrap(), None);
+    client.forge.comment(1, "overtaken").await.unwrap();
+    let error = client.forge.close(99).await.unwrap_err();
+    assert!(matches!(&error.fault, ForgeFault::Gone(thing) if thing.contains("99")), "{error}");
+}
+
 pub async fn those_of_others_are_never_ours<W: World>(world: &W) {
     let client = Client::of(world);
     world.open_strangers();

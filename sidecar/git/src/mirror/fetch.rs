@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use gix::ObjectId;
-use gix::bstr::ByteSlice;
+use gix::bstr::{BStr, ByteSlice};
 use gix::error::{Class, ResourceExhaustionKind};
 use gix::progress::Discard;
 use gix::protocol::transport::Protocol;
@@ -164,7 +164,21 @@ pub(super) fn ahead(
     most: usize,
 ) -> Result<Vec<Ahead>, GitError> {
     let walk = repository.rev_walk([tip]).with_hidden([base]).all().map_err(GitError::damaged)?;
-    let commit = |id: ObjectId| Ok(Ahead { id: CommitId(id), message: message(repository, id)? });
+    let commit = |id: ObjectId| {
+        let found = repository.find_commit(id).map_err(GitError::damaged)?;
+        let (author, committer) = found
+            .author()
+            .and_then(|author| Ok((author, found.committer()?)))
+            .map_err(GitError::damaged)?;
+        let who = |name: &BStr, email: &BStr| format!("{name} <{email}>");
+        Ok(Ahead {
+            id: CommitId(id),
+            message: message(repository, id)?,
+            author: who(author.name, author.email),
+            committer: who(committer.name, committer.email),
+            parents: found.parent_ids().count(),
+        })
+    };
     walk.take(most).map(|step| commit(step.map_err(GitError::damaged)?.id)).collect()
 }
 

@@ -3,7 +3,7 @@
 use gix::ObjectId;
 use lockgate_core::revision::Version;
 
-use super::{Ahead, Mirror, commit, fetch, index};
+use super::{Ahead, Mirror, commit, contained, fetch, index};
 use crate::commit_id::CommitId;
 use crate::error::GitError;
 use crate::markers::Marker;
@@ -53,6 +53,18 @@ impl Mirror {
         let mut state = self.state();
         let repository = state.repository.to_thread_local();
         let result = fetch::ahead(&repository, base.0, tip.0, most);
+        state.noting_damage(result)
+    }
+
+    /// Whether each file that `tip` changed since it left `base` is in `base` as it is in `tip`:
+    /// what a squash or a rebase leaves. Both must have been fetched.
+    ///
+    /// # Errors
+    /// [`GitError::MirrorDamaged`] if an object cannot be read.
+    pub fn is_contained(&self, base: &CommitId, tip: &CommitId) -> Result<bool, GitError> {
+        let mut state = self.state();
+        let repository = state.repository.to_thread_local();
+        let result = contained::contained(&repository, base.0, tip.0);
         state.noting_damage(result)
     }
 

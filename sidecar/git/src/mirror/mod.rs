@@ -10,6 +10,7 @@
 //! it at the start are leftovers of a killed process, and are removed.
 
 pub(crate) mod commit;
+mod contained;
 mod fetch;
 mod history;
 pub(crate) mod index;
@@ -55,6 +56,12 @@ pub struct Branches {
 pub struct Ahead {
     pub id: CommitId,
     pub message: String,
+    /// `Name <email>`.
+    pub author: String,
+    /// `Name <email>`.
+    pub committer: String,
+    /// How many parents it has.
+    pub parents: usize,
 }
 
 /// The bare mirror of one repository: see the module's documentation.

@@ -51,6 +51,7 @@ fn pull() -> PullRequestRecord {
         commit: "3f786850e387550fdab836ed7e6dc881de23001b".to_owned(),
         opened_at: now(),
         auto_merge: false,
+        merging_seen: false,
     }
 }
 

@@ -80,8 +80,9 @@ impl Forge for FakeForge {
     async fn find_open(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
         self.call("find", |books| {
             let found = books.pulls.iter().find(|pull| {
-                (pull.seen.head.as_str(), pull.seen.base.as_str(), &pull.seen.state)
-                    == (head, base, &PullRequestState::Open)
+                !pull.deleted
+                    && (pull.seen.head.as_str(), pull.seen.base.as_str(), &pull.seen.state)
+                        == (head, base, &PullRequestState::Open)
             });
             Ok(found.map(|pull| self.seen(pull, books.tells_auto_merge)))
         })
@@ -90,10 +91,9 @@ impl Forge for FakeForge {
 
     async fn find_newest(&self, head: &str, base: &str) -> Result<Option<PullRequest>, ForgeError> {
         self.call("find", |books| {
-            let found =
-                books.pulls.iter().rev().find(|pull| {
-                    (pull.seen.head.as_str(), pull.seen.base.as_str()) == (head, base)
-                });
+            let found = books.pulls.iter().rev().find(|pull| {
+                !pull.deleted && (pull.seen.head.as_str(), pull.seen.base.as_str()) == (head, base)
+            });
             Ok(found.map(|pull| self.seen(pull, books.tells_auto_merge)))
         })
         .await
@@ -101,11 +101,11 @@ impl Forge for FakeForge {
 
     async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
         self.call("create", |books| {
-            if books
-                .pulls
-                .iter()
-                .any(|pull| pull.seen.head == new.head && pull.seen.state == PullRequestState::Open)
-            {
+            if books.pulls.iter().any(|pull| {
+                !pull.deleted
+                    && pull.seen.head == new.head
+                    && pull.seen.state == PullRequestState::Open
+            }) {
                 return Err(ForgeFault::Exists);
             }
             match self.host.is_ahead(REPOSITORY, &new.head, &new.base) {
@@ -126,6 +126,14 @@ impl Forge for FakeForge {
             let pull = find(books, number)?;
             (pull.seen.title, pull.seen.body) = (edit.title.clone(), edit.body.clone());
             Ok(self.seen(&pull.clone(), tells))
+        })
+        .await
+    }
+
+    async fn close(&self, number: u64) -> Result<(), ForgeError> {
+        self.call("close", |books| {
+            find(books, number)?.seen.state = PullRequestState::Closed;
+            Ok(())
         })
         .await
     }
@@ -166,11 +174,21 @@ impl Forge for FakeForge {
         .await
     }
 
+    /// It is told although the pull request does not show it, as on Bitbucket.
+    async fn auto_merge(&self, pull: &PullRequest) -> Result<bool, ForgeError> {
+        let books = self.books();
+        let found = books.pulls.iter().find(|known| known.seen.number == pull.number);
+        Ok(found.is_some_and(|pull| pull.auto_merge))
+    }
+
     async fn look(&self, number: u64, tag: Option<&str>) -> Result<Seen, ForgeError> {
         self.call("look", |books| {
             let missing = || ForgeFault::NotFound(format!("pull request {number}"));
             let pull =
                 books.pulls.iter().find(|pull| pull.seen.number == number).ok_or_else(missing)?;
+            if pull.deleted {
+                return Err(ForgeFault::Gone(format!("pull request {number}")));
+            }
             let current = books.tags.then(|| pull.version.to_string());
             if tag.is_some() && tag == current.as_deref() {
                 return Ok(Seen::Unchanged);
@@ -193,7 +211,13 @@ impl Forge for FakeForge {
         Ok(Some(GitToken { secret: Sensitive::new(super::TOKEN), expires_at: None }))
     }
 
-    async fn comment(&self, _number: u64, _text: &str) -> Result<(), ForgeError> {
-        Ok(())
+    async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
+        self.call("comment", |books| {
+            let found = books.pulls.iter_mut().find(|pull| pull.seen.number == number);
+            let missing = || ForgeFault::Gone(format!("pull request {number}"));
+            found.ok_or_else(missing)?.comments.push(text.to_owned());
+            Ok(())
+        })
+        .await
     }
 }

@@ -102,6 +102,7 @@ impl BitbucketState {
                     ("GET", []) => self.reply(200, id),
                     ("PUT", []) => self.update(call, id),
                     ("POST", ["merge"]) => self.accept(call, id),
+                    ("POST", ["decline"]) => self.decline(call, id),
                     ("POST", ["auto-merge"]) if self.auto_merge.is_some() => error(
                         400,
                         "pull.AutoMergeNotRequestedException",
@@ -297,6 +298,17 @@ impl BitbucketState {
                 self.reply(200, id)
             }
         }
+    }
+
+    fn decline(&mut self, call: &Call, id: u64) -> Reply {
+        let version = call.query("version").and_then(|version| version.parse().ok());
+        if let Err(reply) = self.check(id, version) {
+            return reply;
+        }
+        let pull = self.pull(id);
+        (pull.state, pull.version) = ("DECLINED", pull.version + 1);
+        pull.closed = Some(Timestamp::now().as_millisecond());
+        self.reply(200, id)
     }
 
     fn cancel(&mut self, id: u64) -> Reply {

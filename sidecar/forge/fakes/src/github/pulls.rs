@@ -93,6 +93,9 @@ impl Answering<'_> {
                 text.clone_into(target);
             }
         }
+        if self.call.text("state") == Some("closed") && pull.life == Life::Open {
+            pull.life = Life::Closed;
+        }
         pull.changes += 1;
         Reply::new(200, self.show(repository, number))
     }

@@ -237,6 +237,9 @@ impl GitLabState {
         if let Some(text) = call.text("description") {
             self.pull(iid).description = self.obey(iid, text);
         }
+        if call.text("state_event") == Some("close") && self.pull(iid).state == "opened" {
+            self.pull(iid).state = "closed";
+        }
         if let Some(squash) = call.body["squash"].as_bool() {
             self.pull(iid).squash = squash;
         }
