@@ -29,6 +29,7 @@ mod publish;
 mod pull_request;
 mod repository;
 mod retire;
+mod texts;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -42,13 +43,13 @@ use forges::Forges;
 use mirrors::Mirrors;
 use notification::Notifier;
 
-pub use body::Texts;
 pub use fault::Fault;
 pub use forges::Connect;
 pub use order::{Fence, History, Order, Site, Work};
 pub use outcome::{Ended, Outcome, Seen};
 pub use poll::{News, Polled};
 pub use retire::Retired;
+pub use texts::Texts;
 
 /// How orders are carried out, whichever they are.
 #[derive(Clone, Debug)]

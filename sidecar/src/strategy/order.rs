@@ -12,8 +12,8 @@ use lockgate_core::revision::{Revision, Version};
 use lockgate_core::secret::Secret;
 use lockgate_edge::endpoint::PipelineKey;
 
-use super::body::Texts;
 use super::fault::Fault;
+use super::texts::Texts;
 
 /// One attempt to bring a version to a destination.
 #[derive(Clone, Debug)]

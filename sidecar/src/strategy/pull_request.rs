@@ -26,13 +26,13 @@ use lockgate_core::secret::Secret;
 use lockgate_forge::{Connection, ForgeError, PullRequest, PullRequestState};
 use lockgate_git::{Commit, Credentials, Mirror, Remote};
 
-use super::body::promotion_of;
 use super::branch_state::BranchState;
 use super::fault::Fault;
 use super::forges::{self, ForgeSite};
 use super::order::{History, Order, Site, Work};
 use super::outcome::{Ended, Outcome, Seen};
 use super::repository::{Edited, Job};
+use super::texts::promotion_of;
 use super::{Executor, Part};
 
 /// Makes one attempt to have a pull request with the version.

@@ -8,7 +8,6 @@ use lockgate_core::promotion::{FailureReason, PullRequestRecord};
 use lockgate_forge::{ForgeError, ForgeFault, PullRequest, Seen as Answer};
 
 use super::Executor;
-use super::body::promotion_of;
 use super::fault::Fault;
 use super::forges::ForgeSite;
 use super::order::Order;
@@ -16,6 +15,7 @@ use super::outcome::Ended;
 use super::poll::site;
 use super::publish::off;
 use super::pull_request::REQUEST;
+use super::texts::promotion_of;
 
 /// What was done about an overtaken promotion's pull request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -77,6 +77,27 @@ async fn a_reviewers_change_is_kept_when_it_was_squashed_with_ours_or_stands_bel
 }
 
 #[tokio::test]
+async fn what_failed_for_a_persons_commits_goes_on_once_their_branch_is_gone() {
+    let (dir, forge) = (folder(), forge().await);
+    let options = world::Options { recheck: RECHECK, ..forge.options() };
+    let pipelines = vec![crate::podinfo(&forge, &json!({}))];
+    let secrets = vec![world::hmac(), forge.secret()];
+    let world = world::World::start(dir.path(), pipelines, secrets, options);
+    world.promote("podinfo", "1.1.0").await;
+    forge.host.commit(REPOSITORY, BRANCH, &[("v.yaml", "x: 1\n")], "by a person");
+    let promotion = world.promote("podinfo", "1.2.0").await;
+    assert_eq!(reason(&promotion), Some(FailureReason::BranchModified));
+    forge.close(1);
+    forge.delete_branch(BRANCH);
+    let open = world.until(promotion.id, "PullRequestOpen").await;
+    assert_eq!(number(&open), 2);
+    world.stop().await;
+}
+
+/// How often a failed promotion's branches are looked at.
+const RECHECK: std::time::Duration = std::time::Duration::from_millis(100);
+
+#[tokio::test]
 async fn a_pull_request_without_our_id_ends_nothing_whatever_its_head_is_said_to_be() {
     for merged in [true, false] {
         let (dir, forge) = (folder(), forge().await);

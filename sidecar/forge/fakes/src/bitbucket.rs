@@ -23,7 +23,6 @@
 mod api;
 mod state;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::interface::Fake;
@@ -47,10 +46,7 @@ impl Bitbucket {
 
     /// A person declines it.
     pub fn close(&self, id: u64) {
-        let mut state = self.state();
-        let pull = state.pull(id);
-        (pull.state, pull.version) = ("DECLINED", pull.version + 1);
-        pull.closed = Some(Timestamp::now().as_millisecond());
+        self.state().end(id);
     }
 
     /// A person marks it as a draft.

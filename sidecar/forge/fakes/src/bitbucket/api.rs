@@ -301,13 +301,10 @@ impl BitbucketState {
     }
 
     fn decline(&mut self, call: &Call, id: u64) -> Reply {
-        let version = call.query("version").and_then(|version| version.parse().ok());
-        if let Err(reply) = self.check(id, version) {
-            return reply;
+        match self.check(id, call.query("version").and_then(|version| version.parse().ok())) {
+            Err(reply) => return reply,
+            Ok(()) => self.end(id),
         }
-        let pull = self.pull(id);
-        (pull.state, pull.version) = ("DECLINED", pull.version + 1);
-        pull.closed = Some(Timestamp::now().as_millisecond());
         self.reply(200, id)
     }
 

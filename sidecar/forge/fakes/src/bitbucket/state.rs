@@ -97,6 +97,13 @@ impl BitbucketState {
         id
     }
 
+    /// Declined.
+    pub(super) fn end(&mut self, id: u64) {
+        let pull = self.pull(id);
+        (pull.state, pull.version) = ("DECLINED", pull.version + 1);
+        pull.closed = Some(Timestamp::now().as_millisecond());
+    }
+
     pub(super) fn merge(&mut self, id: u64) {
         let (path, head, base) = {
             let pull = self.pull(id);
