@@ -203,7 +203,8 @@ impl Forge for Azure {
 
     /// Source: "Pull Requests - Update".
     async fn close(&self, number: u64) -> Result<(), ForgeError> {
-        self.patch("close", number, &json!({"status": "abandoned"})).await.map(drop)
+        let outcome = self.patch("close", number, &json!({"status": "abandoned"})).await;
+        self.or_ended("close", number, outcome).await.map(drop)
     }
 
     /// One request for each label: there is none for several. Source: "Pull Request Labels -
@@ -267,15 +268,11 @@ impl Forge for Azure {
         } else {
             json!({"autoCompleteSetBy": {"id": wire::NOBODY}})
         };
-        let now = match self.patch("auto_merge", pull.number, &body).await {
-            // What is completed or abandoned has nothing to switch off.
-            Err(error) if !on && matches!(error.fault, ForgeFault::Conflict(_)) => {
-                let now = self.read("auto_merge", pull.number).await?;
-                if now.state == PullRequestState::Open {
-                    return Err(error);
-                }
-                now
-            }
+        let mut outcome = self.patch("auto_merge", pull.number, &body).await;
+        if !on {
+            outcome = self.or_ended("auto_merge", pull.number, outcome).await;
+        }
+        let now = match outcome {
             Err(error) if !on => return self.off(pull.number, Err(error)).await,
             outcome => outcome?,
         };

@@ -36,7 +36,7 @@ use crate::connection::{Connection, Credentials, basic, bearer};
 use crate::error::{ForgeError, ForgeFault};
 use crate::explain::Explain;
 use crate::http::{Answer, Rest};
-use crate::model::{Check, CheckState, Edit, NewPullRequest, PullRequest, Seen};
+use crate::model::{Check, CheckState, Edit, NewPullRequest, PullRequest, PullRequestState, Seen};
 use crate::repository::Path;
 use crate::says::{Meaning, unseen};
 use crate::{Forge, Repository, texts};
@@ -258,9 +258,13 @@ impl Forge for Bitbucket {
 
     /// Source: "Bitbucket Data Center REST API", decline: like a merge it names the version.
     async fn close(&self, number: u64) -> Result<(), ForgeError> {
-        let version = self.get("close", number).await?.version.to_string();
+        let pull = PullRequest::from(self.get("close", number).await?);
+        // What is merged or declined cannot be declined.
+        if pull.state != PullRequestState::Open {
+            return Ok(());
+        }
         let mut url = self.pull_url(number, Some("decline"));
-        url.query_pairs_mut().append_pair("version", &version);
+        url.query_pairs_mut().append_pair("version", &pull.handle);
         let request = self.rest.request(Method::POST, url).json(&json!({}));
         self.of_one(number, self.send("close", request).await).await.map(drop)
     }

@@ -9,8 +9,8 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{operation} on {place}: {fault}")]
 pub struct ForgeError {
-    /// What was tried, as it is counted: `find`, `create`, `update`, `labels`, `reviewers`,
-    /// `auto_merge`, `look`, `checks`, `comment`, `connect`.
+    /// What was tried, as it is counted: `find`, `create`, `update`, `close`, `labels`,
+    /// `reviewers`, `auto_merge`, `look`, `checks`, `comment`, `connect`.
     pub operation: &'static str,
     /// The repository for people, such as `github.com/org/repo`.
     pub place: String,

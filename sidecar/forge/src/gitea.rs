@@ -151,6 +151,12 @@ impl Forge for Gitea {
     async fn close(&self, number: u64) -> Result<(), ForgeError> {
         let url = self.url(["pulls", &number.to_string()]);
         let answer = self.write("close", Method::PATCH, url, &json!({"state": "closed"})).await?;
+        // The same status says that other pull requests have to be closed before.
+        if answer.status == StatusCode::PRECONDITION_FAILED
+            && answer.message().contains("already merged")
+        {
+            return Ok(());
+        }
         self.of_pull("close", number, answer).await.map(drop)
     }
 

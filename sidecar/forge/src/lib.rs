@@ -64,7 +64,8 @@ pub trait Forge: Send + Sync {
     /// Gives an open one another title and body. Only the requests that are needed.
     async fn update(&self, number: u64, edit: &Edit) -> Result<PullRequest, ForgeError>;
 
-    /// Closes an open one without a merge.
+    /// Closes an open one without a merge. Closing what is closed or merged is done, and changes
+    /// nothing. [`ForgeFault::Gone`] if it was deleted.
     async fn close(&self, number: u64) -> Result<(), ForgeError>;
 
     /// Adds these labels to those that it has. Missing labels are made where the forge wants that.

@@ -11,7 +11,7 @@ use super::{Azure, VERSION};
 use crate::error::{ForgeError, ForgeFault};
 use crate::explain::Explain;
 use crate::http::Answer;
-use crate::model::NewPullRequest;
+use crate::model::{NewPullRequest, PullRequest, PullRequestState};
 use crate::says::{Meaning, unseen};
 
 impl Azure {
@@ -99,6 +99,21 @@ impl Azure {
         let words =
             format!("a list of {} has more than {MOST_PAGES} pages of {PAGE}", below.join("/"));
         Err(self.rest.error(operation, ForgeFault::Protocol(words)))
+    }
+
+    /// What came of an edit that has nothing to change on a pull request that has ended. Azure
+    /// refuses every edit of a completed or abandoned one.
+    pub(super) async fn or_ended(
+        &self,
+        operation: &'static str,
+        number: u64,
+        outcome: Result<PullRequest, ForgeError>,
+    ) -> Result<PullRequest, ForgeError> {
+        let Err(ForgeError { fault: ForgeFault::Conflict(_), .. }) = &outcome else {
+            return outcome;
+        };
+        let now = self.read(operation, number).await?;
+        if now.state == PullRequestState::Open { outcome } else { Ok(now) }
     }
 }
 

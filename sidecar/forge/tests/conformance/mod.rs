@@ -210,6 +210,7 @@ macro_rules! test_all {
             pull_requests::one_is_opened_and_found,
             pull_requests::title_and_body_are_updated,
             pull_requests::one_is_closed_and_said_to_be_so,
+            pull_requests::closing_what_has_ended_is_done_and_changes_nothing,
             pull_requests::those_of_others_are_never_ours,
             pull_requests::merged_and_closed_are_told_apart_and_the_newest_is_found,
             pull_requests::equal_branches_are_nothing_to_merge,

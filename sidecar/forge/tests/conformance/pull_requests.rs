@@ -79,6 +79,20 @@ pub async fn one_is_closed_and_said_to_be_so<W: World>(world: &W) {
     assert!(matches!(&error.fault, ForgeFault::Gone(thing) if thing.contains("99")), "{error}");
 }
 
+pub async fn closing_what_has_ended_is_done_and_changes_nothing<W: World>(world: &W) {
+    let client = Client::of(world);
+    client.open(HEAD).await;
+    client.forge.close(1).await.unwrap();
+    client.forge.close(1).await.unwrap();
+    assert_eq!(client.look(1).await.state, PullRequestState::Closed);
+    let second = client.open(HEAD).await.number;
+    world.merge(second);
+    let merged = client.look(second).await.state;
+    client.forge.close(second).await.unwrap();
+    assert!(matches!(merged, PullRequestState::Merged { .. }), "{merged:?}");
+    assert_eq!(client.look(second).await.state, merged);
+}
+
 pub async fn those_of_others_are_never_ours<W: World>(world: &W) {
     let client = Client::of(world);
     world.open_strangers();

@@ -48,6 +48,7 @@ async fn everything<W: World>(
     if W::HAS_LABELS {
         outcomes.push(("labels", forge.add_labels(1, &names(&["l"])).await));
     }
+    outcomes.push(("close", forge.close(1).await));
     outcomes
 }
 
@@ -78,6 +79,7 @@ pub async fn a_token_that_may_only_read_is_told_what_it_lacks<W: World>(world: &
     let mut refused = vec![
         client.forge.create(&new("another")).await.map(drop),
         client.forge.update(1, &edit("t", "b")).await.map(drop),
+        client.forge.close(1).await,
         client.forge.set_auto_merge(&pull, true, None).await,
         client.forge.comment(1, "c").await,
     ];

@@ -129,13 +129,18 @@ impl GiteaCall<'_> {
             if !self.account.rights.member && pull.poster != self.account.name {
                 return StatusCode::FORBIDDEN.into_response();
             }
+            // Source: routers/api/v1/repo/pull.go, EditPullRequest.
+            if !body["state"].is_null() && pull.merged.is_some() {
+                let text = "cannot change state of this pull request, it was already merged";
+                return refused(StatusCode::PRECONDITION_FAILED, text);
+            }
             if let Some(title) = body["title"].as_str().filter(|title| !title.is_empty()) {
                 title.clone_into(&mut pull.title);
             }
             if let Some(text) = body["body"].as_str() {
                 text.clone_into(&mut pull.body);
             }
-            if body["state"] == "closed" && pull.merged.is_none() {
+            if body["state"] == "closed" {
                 pull.close();
             }
         }
