@@ -20,7 +20,10 @@ struct Limits {
 
 #[derive(Clone, Copy)]
 enum Count {
-    /// Ruby and Go count code points.
+    /// Gitea leaves alone what has no more bytes, and cuts a longer title by its own guess of how
+    /// wide each letter is shown.
+    Bytes,
+    /// Ruby counts code points.
     Characters,
     /// Java and .NET count UTF-16 units.
     Units,
@@ -32,14 +35,14 @@ enum Count {
 /// | GitLab | 255 | 1,048,576 | "Merge requests API": "Limited to 1,048,576 characters"; `app/models/concerns/issuable.rb` (`TITLE_LENGTH_MAX`) |
 /// | Bitbucket | 255 | 32,768 | "Bitbucket Data Center REST API", pull requests: 400 "must be between 1 and 255", "32768" |
 /// | Azure DevOps | 400 | 4,000 | "Pull Requests - Update"; the web page's own limit of a title |
-/// | Gitea | 255 | 65,535 | `models/issues/issue.go`: `name VARCHAR(255)`; `content` has no limit of its own there, so this is what the `TEXT` of an older MySQL holds |
+/// | Gitea | 255 | 65,535 | `modules/util/truncate.go` (1.26), seen on the real one; `content` has no limit of its own there, so this is what the `TEXT` of an older MySQL holds |
 fn limits(kind: Kind) -> Limits {
     let (title, body, count, name) = match kind {
         Kind::GitHub => (255, 65_536, Count::Characters, "GitHub keeps 65,536 characters"),
         Kind::GitLab => (255, 1_048_576, Count::Characters, "GitLab keeps 1,048,576 characters"),
         Kind::BitbucketServer => (255, 32_768, Count::Units, "Bitbucket keeps 32,768 characters"),
         Kind::AzureDevOps => (400, 4000, Count::Units, "Azure DevOps keeps 4,000 characters"),
-        Kind::Gitea => (255, 65_535, Count::Characters, "Gitea keeps 65,535 characters"),
+        Kind::Gitea => (255, 65_535, Count::Bytes, "Gitea keeps 65,535 bytes"),
     };
     Limits { title, body, count, name }
 }
@@ -61,6 +64,7 @@ pub(crate) fn fitting(kind: Kind, new: &NewPullRequest) -> Edit {
 impl Count {
     fn of(self, text: &str) -> usize {
         match self {
+            Self::Bytes => text.len(),
             Self::Characters => text.chars().count(),
             Self::Units => text.chars().map(char::len_utf16).sum(),
         }
@@ -71,6 +75,7 @@ impl Count {
         let (mut left, mut end) = (most, 0);
         for (at, char) in text.char_indices() {
             let size = match self {
+                Self::Bytes => char.len_utf8(),
                 Self::Characters => 1,
                 Self::Units => char.len_utf16(),
             };
